@@ -1,0 +1,107 @@
+"""Hourly windows: which window a segment belongs to, what the window is called, when it is due.
+
+A window is a tumbling interval ``[start_ms, start_ms + length_ms)`` of event time, kept apart per
+(channel, session, user). ``start = floor(epoch / length) * length``, so windows need no registry: every
+pod computes the same one from the event alone.
+
+All times are integer milliseconds since the Unix epoch, UTC, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_HOUR_MS = 3_600_000
+_ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+
+
+class WindowKey(NamedTuple):
+    """Names one window: one hour of one session on one channel by one user."""
+
+    start_ms: int
+    channel_id: str
+    session_id: str
+    user_id: str
+
+
+def escape(identifier: str) -> str:
+    """Percent-escape the characters that would be structure inside a Redis key: ``% : { }``."""
+    return identifier.translate(_ESCAPES)
+
+
+def unescape(text: str) -> str:
+    """Undo `escape`. ``%25`` last, so that an escaped percent sign is not read twice."""
+    return text.replace("%7D", "}").replace("%7B", "{").replace("%3A", ":").replace("%25", "%")
+
+
+@dataclass(frozen=True, slots=True)
+class Windowing:
+    """The arithmetic of windows, fixed for the life of a stream.
+
+    Args:
+        length_ms: window length; a whole number of seconds.
+        grace_ms: how long after its end a window waits for events before it is due.
+        horizon_ms: how long after its end a window still takes late events.
+        quiet_ms: how long a closed window that took a late event waits for more before it is flushed again.
+        future_ms: how far ahead of its entry id an event's time may lie.
+    """
+
+    length_ms: int = _HOUR_MS
+    grace_ms: int = 120_000
+    horizon_ms: int = 86_400_000
+    quiet_ms: int = 30_000
+    future_ms: int = 300_000
+
+    def __post_init__(self) -> None:
+        if self.length_ms < 1000 or self.length_ms % 1000:
+            raise ValueError(f"length_ms must be a whole number of seconds, got {self.length_ms}")
+
+    def start_of(self, event_ms: int) -> int:
+        """The start of the window that holds `event_ms`."""
+        return event_ms - event_ms % self.length_ms
+
+    def end_of(self, start_ms: int) -> int:
+        return start_ms + self.length_ms
+
+    def due_at(self, start_ms: int, added_ms: int) -> int:
+        """The low watermark at which a window that counted an entry added at `added_ms` is to be flushed.
+
+        An entry that came in time waits for the window's end plus grace; a late one for the quiet time after it.
+        """
+        on_time = start_ms + self.length_ms + self.grace_ms
+        return on_time if added_ms < on_time else added_ms + self.quiet_ms
+
+    def forgettable_at(self, start_ms: int) -> int:
+        """The low watermark from which nothing added can belong to the window any more."""
+        return start_ms + self.length_ms + self.horizon_ms
+
+    def hour_name(self, start_ms: int) -> str:
+        """``YYYYMMDDHH`` in UTC, with ``MMSS`` after it where windows are not whole hours."""
+        return datetime.fromtimestamp(start_ms / 1000, UTC).strftime(self._hour_form)
+
+    def name(self, key: WindowKey) -> str:
+        """``<hour>:<channel>:<session>:<user>``, identifiers escaped: the window's name in Redis."""
+        return f"{self.hour_name(key.start_ms)}:{escape(key.channel_id)}:{escape(key.session_id)}:{escape(key.user_id)}"
+
+    def parse_name(self, name: str) -> WindowKey:
+        """Undo `name`.
+
+        Raises:
+            ValueError: `name` was not made by this windowing.
+        """
+        hour, *identifiers = name.split(":")
+        try:
+            start = datetime.strptime(hour, self._hour_form).replace(tzinfo=UTC)
+            key = WindowKey(int(start.timestamp()) * 1000, *map(unescape, identifiers))
+        except (ValueError, TypeError):
+            key = None
+        if key is None or self.start_of(key.start_ms) != key.start_ms or self.name(key) != name:
+            form = f"<hour>:<channel>:<session>:<user>, escaped, with an hour like {self.hour_name(0)}"
+            raise ValueError(f"{name!r} does not name a window of {self.length_ms // 1000} s: expected {form}")
+        return key
+
+    @property
+    def _hour_form(self) -> str:
+        return "%Y%m%d%H" if self.length_ms % _HOUR_MS == 0 else "%Y%m%d%H%M%S"
