@@ -1,0 +1,56 @@
+"""Connecting to MongoDB: how long anyone waits for it, and when a write counts as stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pymongo import AsyncMongoClient
+
+Client = AsyncMongoClient[dict[str, Any]]
+
+# Defaults: the same option in the URL wins. A role learns within seconds that MongoDB is away and tries again later,
+# instead of hanging; a server that took the connection and froze, or a majority that is not there, gets longer.
+_TIMEOUTS: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 2_000,
+    "connectTimeoutMS": 2_000,
+    "wTimeoutMS": 20_000,
+    "socketTimeoutMS": 30_000,
+}
+
+# Never weakened by the URL: a measurement counts as stored only when a majority has it in its journal, since the
+# windows in Redis are forgotten on the strength of it. https://www.mongodb.com/docs/manual/reference/write-concern/
+_DURABILITY: dict[str, Any] = {
+    "w": "majority",
+    "journal": True,
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+}
+
+_HOST = r"(?:\[[0-9a-fA-F:.]+\]|[\w.%-]+)(?::\d+)?"
+_ADDRESS = re.compile(
+    rf"(?P<scheme>mongodb(?:\+srv)?://)(?:[^@/?]*@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/[^@?]*)?(?:\?[^@]*)?"
+)
+
+
+def connect(url: str, *, app_name: str) -> Client:
+    """A client for `url`. It connects when first used, so that a server that is away is no error here.
+
+    Dates are read with their zone (UTC). The caller closes the client (``await client.close()``).
+
+    Raises:
+        pymongo.errors.ConfigurationError, ValueError: `url` is no MongoDB address, or an option in it has a wrong value.
+    """
+    given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
+    timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}
+    return AsyncMongoClient(url, appname=app_name, tz_aware=True, **timeouts, **_DURABILITY)
+
+
+def describe(url: str) -> str:
+    """Scheme and hosts of `url`, for messages: no user, password or option.
+
+    Of a malformed address nothing is repeated, because there a piece of the password may stand where a host belongs.
+    """
+    match = _ADDRESS.fullmatch(url)
+    return match["scheme"] + match["hosts"] if match else "the given MongoDB address (malformed, so not shown)"

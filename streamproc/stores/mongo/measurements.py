@@ -1,0 +1,268 @@
+"""Measurements in the time-series collection: look up, insert, delete what is superseded.
+
+MongoDB cannot upsert into a time-series collection, and nothing in it is unique. So one window may be stored several
+times, and whoever reads takes the highest (`revision`, `write`) of its key; the others are deleted, by metaField
+alone. Such a delete takes whole buckets, and a bucket holds one `metadata` value, hence nothing else.
+https://www.mongodb.com/docs/manual/core/timeseries/timeseries-limitations/
+
+Every operation may be repeated, whatever became of the first attempt. Trouble with the server is raised by all of
+them as `pymongo.errors.PyMongoError`: wait, then repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
+
+import bson
+from bson import ObjectId
+from bson.errors import InvalidDocument
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteMany
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from streamproc.core.windows import WindowKey
+from streamproc.stores.mongo.collection import COLLECTION
+
+Document = dict[str, Any]
+_T = TypeVar("_T")
+T = TypeVar("T")
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_DAY_MS = 86_400_000
+_BATCH = 1000
+_REASON_CHARACTERS = 500
+# https://www.mongodb.com/docs/manual/reference/limits/
+_DOCUMENT_BYTES = 16 * 1024 * 1024
+
+# What a server says of a document: BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON,
+# DollarPrefixedFieldName, InvalidIdField, EmptyFieldName, DottedFieldName, DocumentValidationFailure,
+# BSONObjectTooLarge. Any other code is trouble with the server (away, full, not allowed, too slow) and no reason to
+# give a document up. https://www.mongodb.com/docs/manual/reference/error-codes/
+_REFUSALS = frozenset({2, 9, 14, 15, 22, 52, 53, 56, 57, 121, 10334})
+# The same of a whole command: without the codes by which a server also refuses the write concern or the command.
+_COMMAND_REFUSALS = frozenset({15, 22, 10334})
+
+
+class Stored(NamedTuple):
+    """One stored measurement of a window. `digest` names its set of segments ("" where none was stored)."""
+
+    key: WindowKey
+    revision: int
+    write: int
+    digest: str
+
+
+class Refused(NamedTuple):
+    """A measurement that MongoDB will never take, and why."""
+
+    key: WindowKey
+    reason: str
+
+
+def key_of(metadata: Mapping[str, Any]) -> WindowKey:
+    """The window that a measurement with this `metadata` is of.
+
+    Raises:
+        KeyError, TypeError: `metadata` names no window, or its `hour` has no zone (connect with `connect`).
+    """
+    start_ms = (metadata["hour"] - _EPOCH) // _MILLISECOND
+    return WindowKey(start_ms, metadata["channel_id"], metadata["session_id"], metadata["user_id"])
+
+
+def highest(stored: Iterable[Stored]) -> Stored | None:
+    """The one measurement that counts among those of one key; None if nothing is stored."""
+    return max(stored, key=lambda one: (one.revision, one.write), default=None)
+
+
+class MeasurementStore:
+    """The measurements of one database, of a client made by `connect` (which decides when a write is stored)."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._collection = database[COLLECTION]
+
+    async def look_up(self, keys: Iterable[WindowKey]) -> dict[WindowKey, list[Stored]]:
+        """Everything stored of `keys`: a list for each key that was asked for, empty where nothing is stored."""
+        found: dict[WindowKey, list[Stored]] = {key: [] for key in keys}
+        for start_ms, same_hour in groupby(sorted(found), key=lambda key: key.start_ms):
+            for sessions in _batches(sorted({key.session_id for key in same_hour})):
+                async for stored in self._stored_in_hour(start_ms, sessions):
+                    if stored.key in found:  # a session with two users, or channels, has several windows
+                        found[stored.key].append(stored)
+        return found
+
+    async def insert(self, documents: Iterable[Document]) -> list[Refused]:
+        """Store `documents` (unordered), and return those that MongoDB refuses. They hold up nothing else.
+
+        When this returns, all the others are stored. When it raises, some may be; after that, or after a refusal of a
+        whole command, measurements can be stored twice under the same `revision` and `write`: readers see one.
+
+        Args:
+            documents: as `streamproc.core.fold.Measurement.document` makes them.
+        """
+        refused: list[Refused] = []
+        encoded: list[tuple[WindowKey, RawBSONDocument]] = []
+        for document in documents:
+            key = key_of(document["metadata"])
+            try:
+                encoded.append((key, _encode(document)))
+            except (InvalidDocument, OverflowError, UnicodeEncodeError) as error:
+                refused.append(_refused(key, error))
+        return refused + await self._insert(encoded)
+
+    async def delete(self, stored: Iterable[Stored]) -> int:
+        """Delete exactly these: of other revisions, writes, users and hours nothing. Returns how many were deleted."""
+        deleted = 0
+        for batch in _batches(list(stored)):
+            deletions = [DeleteMany(_exactly(one)) for one in batch]
+            deleted += (await self._collection.bulk_write(deletions, ordered=False)).deleted_count
+        return deleted
+
+    async def sweep(self, since_ms: int, until_ms: int) -> int:
+        """Of every window that starts in ``[since_ms, until_ms)``, delete all but the highest; returns how many."""
+        deleted = 0
+        for day in _days(since_ms, until_ms):
+            cursor = await self._collection.aggregate([{"$match": _between(*day)}, *_SEVERAL], allowDiskUse=True)
+            superseded = [stored async for group in cursor for stored in _superseded(group)]
+            deleted += await self.delete(superseded)
+        return deleted
+
+    async def erase_user(self, user_id: str, up_to_start_ms: int) -> int:
+        """Delete the user's measurements of all windows up to and with the one that starts at `up_to_start_ms`."""
+        erased = {"metadata.user_id": user_id, "metadata.hour": {"$lte": _date(up_to_start_ms)}}
+        return (await self._collection.delete_many(erased)).deleted_count
+
+    async def documents_between(self, since_ms: int, until_ms: int) -> AsyncIterator[Document]:
+        """The measurements (without `_id`) of windows that start in ``[since_ms, until_ms)``, in order of time.
+
+        One for each key, the highest. A window that is being replaced meanwhile may be missed: ask `look_up` about it.
+        """
+        for day in _days(since_ms, until_ms):
+            cursor = self._collection.find(_between(*day), {"_id": 0}).sort("timestamp").allow_disk_use(True)
+            async for hour in _highest_by_hour(cursor):
+                for document in hour:
+                    yield document
+
+    async def _stored_in_hour(self, start_ms: int, sessions: Sequence[str]) -> AsyncIterator[Stored]:
+        """By the session index, which the *timestamp* narrows to the hour; `hour` leaves out what others stored."""
+        hour = _date(start_ms)
+        query = {"timestamp": hour, "metadata.session_id": {"$in": sessions}, "metadata.hour": hour}
+        fields = {"_id": 0, "metadata": 1, "segments_digest": 1}
+        async for document in self._collection.find(query, fields, batch_size=_BATCH):
+            yield _stored(document["metadata"], document.get("segments_digest", ""))
+
+    async def _insert(self, batch: Sequence[tuple[WindowKey, RawBSONDocument]]) -> list[Refused]:
+        if not batch:
+            return []
+        try:
+            await self._collection.insert_many([document for _, document in batch], ordered=False)
+        except BulkWriteError as error:
+            return _refused_singly(batch, error)
+        except OperationFailure as error:
+            if error.code not in _COMMAND_REFUSALS:
+                raise
+            if len(batch) == 1:
+                return [_refused(batch[0][0], (error.details or {}).get("errmsg", error))]
+            middle = len(batch) // 2
+            return await self._insert(batch[:middle]) + await self._insert(batch[middle:])
+        return []
+
+
+def _encode(document: Document) -> RawBSONDocument:
+    """Encoding each by itself finds what cannot be encoded before anything is sent, and costs nothing: it is sent as it is.
+
+    Raises:
+        InvalidDocument, OverflowError, UnicodeEncodeError: BSON has no form for it, or it is too large.
+    """
+    encoded = bson.encode({"_id": ObjectId(), **document})  # of what is encoded already, nobody else adds it
+    if len(encoded) > _DOCUMENT_BYTES:
+        raise InvalidDocument(f"the document has {len(encoded)} bytes, and MongoDB takes {_DOCUMENT_BYTES}")
+    return RawBSONDocument(encoded)
+
+
+def _refused_singly(batch: Sequence[tuple[WindowKey, RawBSONDocument]], error: BulkWriteError) -> list[Refused]:
+    """The documents that the server names. Raises `error` if it names anything that is not a document's fault."""
+    details = error.details or {}
+    failures = details.get("writeErrors", [])
+    at_fault = all(failure["code"] in _REFUSALS for failure in failures)
+    if not failures or not at_fault or details.get("writeConcernErrors"):
+        raise error
+    return [_refused(batch[failure["index"]][0], failure["errmsg"]) for failure in failures]
+
+
+def _refused(key: WindowKey, reason: object) -> Refused:
+    return Refused(key, str(reason)[:_REASON_CHARACTERS])
+
+
+def _stored(metadata: Mapping[str, Any], digest: str) -> Stored:
+    return Stored(key_of(metadata), metadata["revision"], metadata["write"], digest)
+
+
+def _exactly(stored: Stored) -> Document:
+    """Selects one measurement. By metaField only: deletes by time lose data (SERVER-94559, SERVER-99527)."""
+    return {
+        "metadata.session_id": stored.key.session_id,
+        "metadata.channel_id": stored.key.channel_id,
+        "metadata.user_id": stored.key.user_id,
+        "metadata.hour": _date(stored.key.start_ms),
+        "metadata.revision": stored.revision,
+        "metadata.write": stored.write,
+    }
+
+
+def _between(since_ms: int, until_ms: int) -> Document:
+    hours = {"$gte": _date(since_ms), "$lt": _date(until_ms)}
+    return {"timestamp": hours, "metadata.hour": hours}
+
+
+_IDENTITY = ("hour", "channel_id", "session_id", "user_id")
+_SEVERAL: list[Document] = [
+    {
+        "$group": {
+            "_id": {name: f"$metadata.{name}" for name in _IDENTITY},
+            "stored": {"$addToSet": {"revision": "$metadata.revision", "write": "$metadata.write"}},
+        }
+    },
+    {"$match": {"stored.1": {"$exists": True}}},
+]
+
+
+def _superseded(group: Document) -> list[Stored]:
+    """All but the highest of one group of the `_SEVERAL` pipeline."""
+    return sorted(_stored({**group["_id"], **one}, "") for one in group["stored"])[:-1]
+
+
+async def _highest_by_hour(documents: AsyncIterable[Document]) -> AsyncIterator[Collection[Document]]:
+    """For each window start, in the order in which they come, the highest measurement of each key."""
+    best: dict[WindowKey, Document] = {}
+    start_ms = None
+    async for document in documents:
+        key = key_of(document["metadata"])
+        if key.start_ms != start_ms:
+            yield best.values()
+            best, start_ms = {}, key.start_ms
+        best[key] = max(best.get(key, document), document, key=_order)
+    yield best.values()
+
+
+def _order(document: Document) -> tuple[int, int]:
+    return document["metadata"]["revision"], document["metadata"]["write"]
+
+
+def _days(since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
+    """``[since_ms, until_ms)`` in slices of at most a day, so that no query grows with the range."""
+    for start_ms in range(since_ms, until_ms, _DAY_MS):
+        yield start_ms, min(start_ms + _DAY_MS, until_ms)
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
+
+
+def _date(epoch_ms: int) -> datetime:
+    return _EPOCH + epoch_ms * _MILLISECOND

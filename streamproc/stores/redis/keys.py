@@ -1,0 +1,48 @@
+"""Every key name, made here and nowhere else. docs/formats.md lists what each holds.
+
+The shard number stands in braces: it is the cluster's hash tag, so that all keys of a shard live in one slot
+and one script may touch them together (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKeys:
+    """The three keys that hold one window: its segments, and the two indexes that name it."""
+
+    segments: str
+    channel: str
+    user: str
+
+
+class ShardKeys:
+    """The keys of one shard."""
+
+    def __init__(self, prefix: str, shard: int) -> None:
+        tagged = f"{prefix}:{{{shard}}}:"
+        self._tagged = tagged
+        self.stream = f"{tagged}segments"
+        self.open = f"{tagged}open"
+        self.taken = f"{tagged}taken"
+        self.closed = f"{tagged}closed"
+        self.ledger = f"{tagged}ledger"
+        self.dead = f"{tagged}dead"
+        self.erased = f"{tagged}erased"
+        self.layout = f"{tagged}layout"
+        self.suspects = f"{tagged}suspects"
+
+    def turn(self, task: str) -> str:
+        """Exists while a task that one pod does for all need not be done again."""
+        return f"{self._tagged}turn:{task}"
+
+    def window(self, name: str) -> WindowKeys:
+        """The keys of a window by its name, ``<hour>:<channel>:<session>:<user>``, identifiers escaped."""
+        hour, channel, _session, user = name.split(":")
+        return WindowKeys(
+            segments=f"{self._tagged}segment:{name}",
+            channel=f"{self._tagged}channel:{hour}:{channel}",
+            user=f"{self._tagged}user:{user}",
+        )

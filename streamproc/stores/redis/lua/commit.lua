@@ -1,0 +1,121 @@
+#!lua flags=allow-oom
+-- Records a batch of read entries: counts each segment once, writes dead letters, acknowledges.
+-- Running it again changes nothing: a counted segment is then a duplicate, and nothing is left to acknowledge.
+--
+-- KEYS  1 stream   2 open   3 closed   4 ledger   5 dead   6 erased   7 suspects
+--       then for each window: its segments, its channel index, its user index
+-- ARGV  1 group
+--       2 the batch, MessagePack: [windows, dead, forwarded, lost]
+--         window  [name, start_ms, due_ms, user_hash, [entry_id, segment_id, detail, ...]]
+--         dead    [entry_id, reason, detail, user_hash, start_ms]; user_hash '' where unknown
+--         forwarded, lost  [entry_id, ...]
+--       3... the payload of each dead letter: any bytes, which MessagePack text may not be
+-- Returns [acknowledged, uncounted, dead_written]
+--         acknowledged  [counted, duplicates, dead_lettered, erased, forwarded, lost]
+--         uncounted     [window, position, ...] from 1, of the entries that did not count
+--         dead_written  [position, ...] from 1, of the dead letters written
+
+local stream, open, closed, ledger, dead_letters, erased, suspects =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local group = ARGV[1]
+local windows, dead, forwarded, lost = unpack(cmsgpack.unpack(ARGV[2]))
+
+-- Checks come first: a script that fails after its first write is not rolled back. These reads fail on a key
+-- of the wrong type.
+redis.call('XLEN', stream)
+redis.call('ZCARD', open)
+redis.call('ZCARD', closed)
+redis.call('XLEN', dead_letters)
+local mark = tonumber(redis.call('HGET', ledger, 'mark') or '-1')
+local anyone_erased = redis.call('ZCARD', erased) > 0
+local anything_suspect = redis.call('HLEN', suspects) > 0
+local is_new = {}
+for w = 1, #windows do
+  is_new[w] = redis.call('HLEN', KEYS[5 + 3 * w]) == 0
+  if is_new[w] then
+    redis.call('SCARD', KEYS[6 + 3 * w])
+    redis.call('ZCARD', KEYS[7 + 3 * w])
+  end
+end
+
+local function is_erased(user_hash, start_ms)
+  if not anyone_erased or user_hash == '' then return false end
+  local up_to_ms = redis.call('ZSCORE', erased, user_hash)
+  return up_to_ms and start_ms <= tonumber(up_to_ms)
+end
+
+local counted_ids, duplicate_ids, erased_ids, uncounted = {}, {}, {}, {}
+
+local function set_aside(ids, w, position, entry_id)
+  ids[#ids + 1] = entry_id
+  uncounted[#uncounted + 1] = w
+  uncounted[#uncounted + 1] = position
+end
+
+for w = 1, #windows do
+  local name, start_ms, due_ms, user_hash, entries = unpack(windows[w])
+  local refused_ids = nil
+  if is_erased(user_hash, start_ms) then
+    refused_ids = erased_ids
+  elseif start_ms < mark then
+    refused_ids = duplicate_ids
+  end
+  if refused_ids then
+    for e = 1, #entries, 3 do set_aside(refused_ids, w, (e + 2) / 3, entries[e]) end
+  else
+    local segments = KEYS[5 + 3 * w]
+    if is_new[w] then
+      redis.call('SADD', KEYS[6 + 3 * w], name)
+      redis.call('ZADD', KEYS[7 + 3 * w], start_ms, name)
+    end
+    local before = #counted_ids
+    for e = 1, #entries, 3 do
+      if redis.call('HSETNX', segments, entries[e + 1], entries[e + 2]) == 1 then
+        counted_ids[#counted_ids + 1] = entries[e]
+      else
+        set_aside(duplicate_ids, w, (e + 2) / 3, entries[e])
+      end
+    end
+    if #counted_ids > before then
+      redis.call('ZADD', open, 'NX', due_ms, name)
+      redis.call('ZREM', closed, name)
+    end
+  end
+end
+
+-- XACK says what this batch still had to say: the ledger counts that, so a repeated batch counts nothing.
+local function acknowledge(ids, term)
+  if #ids == 0 then return 0 end
+  if anything_suspect then redis.call('HDEL', suspects, unpack(ids)) end
+  local acknowledged = redis.call('XACK', stream, group, unpack(ids))
+  if acknowledged > 0 then redis.call('HINCRBY', ledger, term, acknowledged) end
+  return acknowledged
+end
+
+local dead_written = {}
+local time = redis.call('TIME')
+local now_ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+for d = 1, #dead do
+  local entry_id, reason, detail, user_hash, start_ms = unpack(dead[d])
+  if is_erased(user_hash, start_ms) then
+    erased_ids[#erased_ids + 1] = entry_id
+  elseif redis.call('XACK', stream, group, entry_id) == 1 then
+    redis.call('XADD', dead_letters, '*', 'entry_id', entry_id, 'reason', reason, 'detail', detail,
+      'payload', ARGV[2 + d], 'at', now_ms)
+    dead_written[#dead_written + 1] = d
+  end
+end
+if #dead_written > 0 then redis.call('HINCRBY', ledger, 'dead_lettered', #dead_written) end
+
+return {
+  {
+    acknowledge(counted_ids, 'counted'),
+    acknowledge(duplicate_ids, 'duplicates'),
+    #dead_written,
+    acknowledge(erased_ids, 'erased'),
+    acknowledge(forwarded, 'forwarded'),
+    acknowledge(lost, 'lost'),
+  },
+  uncounted,
+  dead_written,
+}

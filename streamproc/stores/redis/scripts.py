@@ -1,0 +1,76 @@
+"""The Lua scripts: one file each under ``lua/``, loaded once, called by their SHA-1.
+
+A script that says ``-- use NAME`` gets ``lua/NAME.part.lua`` put in at that line, so that "where does the stream
+stand" is written once and still decided inside the step that depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+from streamproc.stores.redis.connect import AnyRedis
+
+_FOLDER: Final = files(__package__).joinpath("lua")
+_USE: Final = "-- use "
+
+
+def source(name: str) -> str:
+    """The text of a script as Redis gets it."""
+    lines = []
+    for line in _FOLDER.joinpath(f"{name}.lua").read_text().splitlines():
+        if line.startswith(_USE):
+            lines.append(_FOLDER.joinpath(f"{line.removeprefix(_USE)}.part.lua").read_text())
+        else:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+class Script:
+    """One script. Calling it sends only its SHA-1; a server that does not know it yet is told its text."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._source = source(name)
+        self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, client: AnyRedis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run the script. Raises redis.exceptions.RedisError."""
+        try:
+            return await client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await client.execute_command("EVAL", self._source, len(keys), *keys, *args)
+
+
+AGREE_LAYOUT: Final = Script("agree_layout")
+CLAIM: Final = Script("claim")
+COMMIT: Final = Script("commit")
+ENSURE_GROUP: Final = Script("ensure_group")
+FINISH: Final = Script("finish")
+FORGET: Final = Script("forget")
+FORGETTABLE: Final = Script("forgettable")
+GIVE_BACK: Final = Script("give_back")
+RETIRE: Final = Script("retire")
+SURVEY: Final = Script("survey")
+SUSPECT: Final = Script("suspect")
+TAKE_DUE: Final = Script("take_due")
+TRIM: Final = Script("trim")
+ALL: Final = (
+    AGREE_LAYOUT,
+    CLAIM,
+    COMMIT,
+    ENSURE_GROUP,
+    FINISH,
+    FORGET,
+    FORGETTABLE,
+    GIVE_BACK,
+    RETIRE,
+    SURVEY,
+    SUSPECT,
+    TAKE_DUE,
+    TRIM,
+)

@@ -1,0 +1,79 @@
+"""One shard: its client, its keys, its group, and what its pods agreed on."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from streamproc.stores.redis import scripts
+from streamproc.stores.redis.connect import AnyRedis
+from streamproc.stores.redis.keys import ShardKeys
+from streamproc.stores.redis.scripts import Script
+
+FORMAT_VERSION = 1
+
+
+class LayoutMismatch(RuntimeError):
+    """This pod's settings differ from those the stored data was made with. The message says which and what to do."""
+
+
+class Shard:
+    """What every store of one shard needs.
+
+    Args:
+        client: for short commands and scripts.
+        prefix: first part of every key.
+        group: the consumer group.
+        erasure_key: keys the hash by which an erased user is recognised; without it nobody is recognised.
+    """
+
+    def __init__(
+        self,
+        client: AnyRedis,
+        *,
+        number: int = 0,
+        prefix: str = "dubbing",
+        group: str = "streamproc",
+        erasure_key: str = "",
+    ) -> None:
+        self.client = client
+        self.number = number
+        self.prefix = prefix
+        self.group = group
+        self.keys = ShardKeys(prefix, number)
+        self._erasure_key = erasure_key.encode()
+        # The same users come again and again: an HMAC costs a microsecond, a look-up a tenth of it.
+        self.user_hash = lru_cache(maxsize=100_000)(self._hash_user)
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script on this shard. Raises redis.exceptions.RedisError."""
+        return await script(self.client, keys, args)
+
+    async def agree_on_layout(self, *, shards: int, window_ms: int) -> None:
+        """Write the layout if this is the first pod, else check that it is ours.
+
+        Raises:
+            LayoutMismatch: naming each difference and the remedy.
+        """
+        ours = {"shards": shards, "window_ms": window_ms, "format_version": FORMAT_VERSION}
+        flat = [part for item in ours.items() for part in item]
+        reply = await self.run(scripts.AGREE_LAYOUT, [self.keys.layout], flat)
+        found = {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+        different = [
+            f"{name} is {found.get(name, 'absent')} there and {value} here"
+            for name, value in ours.items()
+            if found.get(name) != str(value)
+        ]
+        if different:
+            raise LayoutMismatch(
+                f"the data under {self.keys.layout} was made with other settings: {'; '.join(different)}. Give this "
+                "process the same SHARDS and WINDOW_SECONDS, or use another PREFIX for the new ones"
+            )
+
+    def _hash_user(self, user_id: str) -> str:
+        if not self._erasure_key:
+            return ""
+        return hmac.new(self._erasure_key, user_id.encode(), hashlib.sha256).hexdigest()

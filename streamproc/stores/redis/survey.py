@@ -1,0 +1,78 @@
+"""Where a shard stands, in one consistent look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamproc.core.commits import entry_ms
+from streamproc.core.ledger import LedgerTerms
+from streamproc.stores.redis import scripts
+from streamproc.stores.redis.shard import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One look at a shard. Times are milliseconds by Redis' clock."""
+
+    now_ms: int
+    watermark_ms: int
+    pending: int
+    oldest_pending_ms: int | None
+    first_undelivered_ms: int | None
+    #: Counted entry by entry; None beyond the bound that was asked for.
+    undelivered: int | None
+    length: int
+    open: int
+    taken: int
+    closed: int
+    dead: int
+    consumers: int
+    epoch: int
+    mark_ms: int | None
+    ledger: LedgerTerms
+
+    @property
+    def lag_ms(self) -> int:
+        """The age of the first undelivered entry; 0 where there is none."""
+        return 0 if self.first_undelivered_ms is None else max(0, self.now_ms - self.first_undelivered_ms)
+
+    @property
+    def lag_entries(self) -> int:
+        """Undelivered entries: counted, or beyond the bound what the ledger leaves over (`lost` ones among them)."""
+        if self.undelivered is not None:
+            return self.undelivered
+        return max(0, self.ledger.unaccounted())
+
+
+async def survey(shard: Shard, *, most_undelivered: int = 2000) -> Survey | None:
+    """Look at a shard; None where stream or group is missing. Counts at most `most_undelivered` undelivered entries."""
+    keys = shard.keys
+    reply = await shard.run(
+        scripts.SURVEY,
+        [keys.stream, keys.open, keys.taken, keys.closed, keys.ledger, keys.dead],
+        [shard.group, most_undelivered],
+    )
+    if not reply:
+        return None
+    now_ms, watermark_ms, pending, oldest, first, undelivered, added, length, *sizes, consumers, flat = reply
+    open_, taken, closed, dead = sizes
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    counted = None if undelivered < 0 else undelivered
+    mark = fields.get(b"mark")
+    return Survey(
+        now_ms=now_ms,
+        watermark_ms=watermark_ms,
+        pending=pending,
+        oldest_pending_ms=entry_ms(oldest.decode()) if oldest else None,
+        first_undelivered_ms=entry_ms(first.decode()) if first else None,
+        undelivered=counted,
+        length=length,
+        open=open_,
+        taken=taken,
+        closed=closed,
+        dead=dead,
+        consumers=consumers,
+        epoch=int(fields.get(b"epoch", 0)),
+        mark_ms=None if mark is None else int(mark),
+        ledger=LedgerTerms.from_hash(fields, entries_added=added, pending=pending, undelivered=counted),
+    )

@@ -1,0 +1,129 @@
+"""The windows of one shard between counting and forgetting: due, taken, folded, closed, forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streamproc.core import details
+from streamproc.core.details import Detail
+from streamproc.core.windows import Windowing, WindowKey
+from streamproc.stores.redis import scripts
+from streamproc.stores.redis.shard import Shard
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Taken(NamedTuple):
+    """Windows taken to be flushed, and Redis' time and low watermark when they were."""
+
+    keys: list[WindowKey]
+    now_ms: int
+    watermark_ms: int
+
+
+class WindowStore:
+    """Takes due windows, reads them, lets go of them."""
+
+    def __init__(self, shard: Shard, windowing: Windowing) -> None:
+        self._shard = shard
+        self._windowing = windowing
+
+    async def take_due(self, limit: int, visibility_ms: int) -> Taken | None:
+        """Move up to `limit` due windows to taken. None where there is no group, hence no low watermark."""
+        keys = self._shard.keys
+        reply = await self._shard.run(
+            scripts.TAKE_DUE, [keys.stream, keys.open, keys.taken], [self._shard.group, limit, visibility_ms]
+        )
+        if not reply:
+            return None
+        now_ms, watermark_ms, *names = reply
+        return Taken([self._windowing.parse_name(name.decode()) for name in names], now_ms, watermark_ms)
+
+    async def fetch(self, windows: Sequence[WindowKey]) -> list[dict[str, Detail]]:
+        """The segments of each window, by segment id; empty where the window is gone. One round trip."""
+        pipeline = self._shard.client.pipeline(transaction=False)
+        for window in windows:
+            pipeline.execute_command("HGETALL", self._segments_key(window))
+        return [_segments(flat) for flat in await pipeline.execute()]
+
+    async def sizes(self, windows: Sequence[WindowKey]) -> list[int]:
+        """The number of segments of each window."""
+        pipeline = self._shard.client.pipeline(transaction=False)
+        for window in windows:
+            pipeline.execute_command("HLEN", self._segments_key(window))
+        return list(await pipeline.execute())
+
+    async def finish(self, revisions: Mapping[WindowKey, int], now_ms: int) -> dict[WindowKey, str]:
+        """Let go of flushed windows, each with the revision that is stored.
+
+        Returns:
+            for each: ``closed``, ``open`` (it grew meanwhile), ``gone``, or ``erased`` (delete what was inserted).
+        """
+        keys = self._shard.keys
+        packed = [
+            (
+                self._windowing.name(window),
+                revision,
+                self._shard.user_hash(window.user_id),
+                window.start_ms,
+                self._windowing.forgettable_at(window.start_ms),
+            )
+            for window, revision in revisions.items()
+        ]
+        reply = await self._shard.run(
+            scripts.FINISH,
+            [keys.open, keys.taken, keys.closed, keys.erased, *map(self._segments_key, revisions)],
+            [now_ms, _pack(packed)],
+        )
+        return {window: verdict.decode() for window, verdict in zip(revisions, reply, strict=True)}
+
+    async def give_back(self, taken: Taken) -> int:
+        """Put taken windows back, due at once. Returns how many were still taken."""
+        keys = self._shard.keys
+        names = [self._windowing.name(window) for window in taken.keys]
+        put_back = await self._shard.run(scripts.GIVE_BACK, [keys.open, keys.taken], [taken.watermark_ms, *names])
+        return int(put_back)
+
+    async def forgettable(self, limit: int) -> list[WindowKey]:
+        """Closed windows to which nothing can be added any more."""
+        keys = self._shard.keys
+        names = await self._shard.run(scripts.FORGETTABLE, [keys.stream, keys.closed], [self._shard.group, limit])
+        return [self._windowing.parse_name(name.decode()) for name in names]
+
+    async def forget(self, stored: Mapping[WindowKey, int], now_ms: int) -> dict[WindowKey, str]:
+        """Forget windows, each with the revision seen in MongoDB (0: none).
+
+        Returns:
+            for each: ``forgotten``, ``open`` (more segments than stored: to be flushed again) or ``busy``.
+        """
+        own = self._shard.keys
+        keys = [own.open, own.taken, own.closed, own.ledger]
+        packed: list[Any] = []
+        for window, revision in stored.items():
+            name = self._windowing.name(window)
+            of_window = own.window(name)
+            keys += (of_window.segments, of_window.channel, of_window.user)
+            packed.append((name, revision, self._windowing.end_of(window.start_ms)))
+        reply = await self._shard.run(scripts.FORGET, keys, [now_ms, _pack(packed)])
+        return {window: verdict.decode() for window, verdict in zip(stored, reply, strict=True)}
+
+    async def now_ms(self) -> int:
+        """Redis' time."""
+        seconds, microseconds = await self._shard.client.execute_command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def take_turn(self, task: str, every_ms: int) -> bool:
+        """Whether it is the caller's turn at a task that one pod does for all, once in `every_ms`."""
+        key = self._shard.keys.turn(task)
+        return await self._shard.client.set(key, "1", nx=True, px=every_ms) is True
+
+    def _segments_key(self, window: WindowKey) -> str:
+        return self._shard.keys.window(self._windowing.name(window)).segments
+
+
+def _segments(flat: Sequence[bytes]) -> dict[str, Detail]:
+    names = [name.decode() for name in flat[::2]]
+    return dict(zip(names, details.decode_all(flat[1::2]), strict=True))
