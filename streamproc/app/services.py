@@ -1,0 +1,243 @@
+"""The services of a worker: each runs one role again and again, waits where there is nothing to do, and backs off while
+a server is away.
+
+Start: the HTTP server first, so that probes are answered from the beginning; then each service waits for the server it
+needs (`Preparing` checks it, makes what is missing, and lets the others go). Counting needs Redis alone.
+
+Stop, within 10 s, in this order, and each step is safe to repeat:
+
+    1. Intake stops reading, waits for the XREADGROUP in flight, and for what it handed over to be committed
+    2. the other services stop; a flush under way ends, or its windows go back when their time is up
+    3. Faust stops the agents, the HTTP server and the app
+    4. the consumer leaves the group, and connections are closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from mode import Service
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError, ResponseError
+
+from streamproc.app.dependency import Dependency
+from streamproc.app.pod import Pod, ShardRoles
+from streamproc.stores.redis.entries import Batch
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_S: Final = 7.0
+_OBSERVE_S: Final = 1.0
+
+
+class _QuietService(Service):
+    """A service that starts and stops without a word."""
+
+    abstract = True
+    mundane_level = "debug"
+
+
+class Preparing(_QuietService):
+    """Makes Redis and MongoDB ready, each as soon as it answers. A server or data that do not suit crash the worker."""
+
+    def __init__(self, pod: Pod, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pod = pod
+
+    @Service.task
+    async def _redis(self) -> None:
+        await self._until_it_works(self._pod.redis, self._pod.prepare_redis)
+
+    @Service.task
+    async def _mongodb(self) -> None:
+        await self._until_it_works(self._pod.mongodb, self._pod.prepare_mongodb)
+
+    async def _until_it_works(self, dependency: Dependency, prepare: Callable[[], Awaitable[None]]) -> None:
+        while not self.should_stop:
+            try:
+                await prepare()
+                return
+            except (RedisError, PyMongoError, OSError) as error:
+                dependency.failed(error)
+            await self.sleep(dependency.delay_s)
+
+
+class Intake(_QuietService):
+    """Reads batches of one shard and hands them to its agent, one ahead of what the agent is at."""
+
+    def __init__(self, pod: Pod, roles: ShardRoles, hand_over: Callable[[Batch], Awaitable[Any]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pod = pod
+        self._roles = roles
+        self._hand_over = hand_over
+        self._outstanding = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._not_reading = asyncio.Event()
+        self._not_reading.set()
+
+    @Service.task
+    async def _read(self) -> None:
+        await self.wait(self._pod.redis_ready)
+        policy, settings = self._pod.settings.consume_policy, self._pod.settings
+        while not self.should_stop:
+            batch = await self._next_batch()
+            if batch is None:
+                await self._idle.wait()  # what is in flight is still pending: reading it again would be in vain
+                await self.sleep(self._pod.redis.delay_s)
+            elif batch.entries:
+                self._outstanding += 1
+                self._idle.clear()
+                await self._hand_over(batch)
+                if len(batch.entries) < policy.max_events:
+                    await self.sleep(settings.commit_interval_seconds)
+
+    @Service.task
+    async def _look_for_abandoned(self) -> None:
+        while not self.should_stop:
+            self._roles.consumer.look_for_abandoned()
+            await self.sleep(self._pod.settings.claim_idle_seconds / 2)
+
+    async def _next_batch(self) -> Batch | None:
+        """The next batch; None after trouble with Redis."""
+        self._not_reading.clear()
+        try:
+            batch = await self._roles.consumer.next_batch()
+        except RedisError as error:
+            await self._after_trouble(error)
+            return None
+        finally:
+            self._not_reading.set()
+        self._pod.redis.succeeded()
+        return batch
+
+    async def _after_trouble(self, error: RedisError) -> None:
+        self._roles.consumer.doubt()
+        if isinstance(error, ResponseError) and str(error).startswith("NOGROUP"):
+            try:
+                await self._pod.ensure_group(self._roles)
+            except RedisError as again:
+                self._pod.redis.failed(again)
+        else:
+            self._pod.redis.failed(error)
+
+    def done_with_one(self) -> None:
+        """The agent calls this when a batch is committed, or has failed and will be read again."""
+        self._outstanding -= 1
+        if not self._outstanding:
+            self._idle.set()
+
+    async def on_stop(self) -> None:
+        """Drain: what was delivered to this pod is committed, or stays pending for another."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._not_reading.wait()
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("left with %d batches uncommitted: other pods take them over", self._outstanding)
+
+
+class Committing:
+    """What the agent does with each batch: plan it while Redis carries out the last commit, then commit it."""
+
+    def __init__(self, pod: Pod, roles: ShardRoles, intake: Intake) -> None:
+        self._pod = pod
+        self._consumer = roles.consumer
+        self._intake = intake
+        self._in_flight: asyncio.Task[None] | None = None
+
+    async def handle(self, batch: Batch) -> None:
+        """Plan a batch, collect the last commit's answer, send this one. Returns once it is on its way."""
+        try:
+            plan = await self._consumer.plan(batch)
+        except RedisError as error:
+            self._trouble(error)
+            self._intake.done_with_one()
+            return
+        if self._in_flight is not None:
+            await self._in_flight
+        self._in_flight = asyncio.create_task(self._commit(plan))
+        await asyncio.sleep(0)  # lets the commit be written to the socket before the next batch is planned
+
+    async def _commit(self, plan: Any) -> None:
+        try:
+            await self._consumer.commit(plan)
+        except RedisError as error:
+            self._trouble(error)
+        except Exception as error:
+            # A task's exception would be seen only with the next batch, which may never come.
+            await self._intake.crash(error)
+        finally:
+            self._intake.done_with_one()
+
+    def _trouble(self, error: RedisError) -> None:
+        self._pod.redis.failed(error)
+        self._consumer.doubt()
+
+
+class Repeating(_QuietService):
+    """Runs one role's `run_once` for ever.
+
+    Args:
+        ready: what to wait for before the first run.
+        run_once: returns whether there is more to do at once.
+        pause_s: how long to wait where there is not.
+    """
+
+    def __init__(
+        self, pod: Pod, ready: list[asyncio.Event], run_once: Callable[[], Awaitable[bool]], pause_s: float, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._pod = pod
+        self._ready = ready
+        self._run_once = run_once
+        self._pause_s = pause_s
+
+    @Service.task
+    async def _repeat(self) -> None:
+        for event in self._ready:
+            await self.wait(event)
+        while not self.should_stop:
+            await self.sleep(await self._run())
+
+    async def _run(self) -> float:
+        """Run once. Returns how long to wait, in seconds."""
+        pod = self._pod
+        try:
+            more = await self._run_once()
+        except RedisError as error:
+            pod.redis.failed(error)
+            return pod.redis.delay_s
+        except PyMongoError as error:
+            pod.mongodb.failed(error)
+            return pod.mongodb.delay_s
+        return 0.0 if more else self._pause_s
+
+
+def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
+    """The repeating services of one shard."""
+    both = [pod.redis_ready, pod.mongodb_ready]
+    window_s = pod.settings.window_seconds
+
+    async def observe() -> bool:
+        await roles.observer.run_once()
+        pod.redis.succeeded()
+        return False
+
+    async def flush() -> bool:
+        # A flusher that cannot reach MongoDB would only move windows to and fro.
+        await pod.ping_mongodb()
+        return await roles.flusher.run_once() > 0
+
+    async def keep_house() -> bool:
+        await roles.janitor.run_once()
+        return False
+
+    return [
+        Repeating(pod, [pod.redis_ready], observe, _OBSERVE_S),
+        Repeating(pod, both, flush, min(1.0, window_s / 10)),
+        Repeating(pod, both, keep_house, min(30.0, window_s)),
+    ]

@@ -1,0 +1,50 @@
+"""The command ``streamproc``. One file per command; what they share is here: exit codes and errors for people.
+
+Exit code 0: done; 1: failed; 2: bad usage or settings; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+import click
+
+from streamproc import __version__
+
+_COMMANDS: Final = ("demo", "init", "publish", "worker")
+
+
+class _LazyGroup(click.Group):
+    """Loads a command's module when it is called: `--help` and `publish` need not wait for Faust."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"streamproc.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamproc")
+def cli() -> None:
+    """Exact hourly measurements from a Redis stream of dubbed video segments.
+
+    Settings are environment variables with the prefix STREAMPROC_, or a .env file.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line, and turn what a person can mend into one clear message."""
+    try:
+        result: Any = cli(standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+    sys.exit(result if isinstance(result, int) else 0)
