@@ -1,0 +1,76 @@
+"""Real servers for the tests: one of each kind for a run (with xdist: for a worker), started when first asked for.
+
+`make test` needs nothing but wheels. With STREAMPROC_REQUIRE_TOOLS=1 nothing is left out: a test that needs a tool
+which this machine lacks fails, and says how to get it. A test that kills, freezes or reconfigures a server starts its
+own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+import redis
+
+from streamproc.embedded import EmbeddedServer, start_mongod, start_redis, start_valkey
+
+_REDIS_7_WANTED = shutil.which("redis-server") is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
+REDIS_SERVERS = ["valkey", "redis7"] if _REDIS_7_WANTED else ["valkey"]
+
+
+def pytest_report_header() -> str:
+    left_out = "" if _REDIS_7_WANTED else " (redis7 left out: no redis-server on PATH)"
+    return f"redis servers under test: {', '.join(REDIS_SERVERS)}{left_out}"
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[EmbeddedServer]:
+    with start_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis7() -> Iterator[EmbeddedServer]:
+    """The system's redis-server. Fails with the remedy where there is none."""
+    with start_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[EmbeddedServer]:
+    with start_mongod() as server:
+        yield server
+
+
+@pytest.fixture(params=REDIS_SERVERS)
+def redis_server(request: pytest.FixtureRequest) -> EmbeddedServer:
+    """Each Redis-like server in turn: a test that asks for it runs once on each."""
+    server: EmbeddedServer = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedServer) -> str:
+    """URL of an empty Redis or Valkey."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def _mongo_client(mongod: EmbeddedServer) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    with pymongo.MongoClient[dict[str, Any]](mongod.url) as client:
+        yield client
+
+
+@pytest.fixture
+def mongo_database_name(_mongo_client: pymongo.MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """A name that no other test uses, of a database on `mongod`; dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    _mongo_client.drop_database(name)
