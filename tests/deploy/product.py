@@ -1,0 +1,29 @@
+"""Asks the product itself whether what a deployment file says to it exists: settings and commands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from unittest import mock
+
+import click
+
+from streamproc.app.settings import Settings
+from streamproc.cli.main import cli
+
+SETTINGS = frozenset(f"STREAMPROC_{field.upper()}" for field in Settings.model_fields)
+
+
+def check_settings(environment: Mapping[str, str]) -> None:
+    """Fails unless each of these variables is a setting, and together they are values it takes."""
+    assert environment.keys() <= SETTINGS
+    with mock.patch.dict(os.environ, environment, clear=True):
+        Settings.load(_env_file=None)
+
+
+def check_command(command_line: Iterable[str]) -> None:
+    """Fails unless the command line exists: command, options and arguments. Runs nothing."""
+    name, *arguments = command_line
+    command = cli.get_command(click.Context(cli), name)
+    assert command, f"streamproc has no command {name}"
+    command.make_context(name, arguments)
