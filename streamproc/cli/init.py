@@ -37,8 +37,8 @@ async def _init(settings: Settings) -> None:
     except (RedisTooOld, MongoTooOld, LayoutMismatch, CollectionMismatch) as error:
         raise click.ClickException(str(error)) from None
     except RedisError as error:
-        raise click.ClickException(f"{pod.redis.name} does not answer: {error}. Check STREAMPROC_REDIS_URL") from None
+        raise click.ClickException(f"redis does not answer: {error}. Check STREAMPROC_REDIS_URL") from None
     except PyMongoError as error:
-        raise click.ClickException(f"{pod.mongodb.name} does not answer: {error}. Check STREAMPROC_MONGODB_URL") from None
+        raise click.ClickException(f"mongodb does not answer: {error}. Check STREAMPROC_MONGODB_URL") from None
     finally:
         await pod.close()

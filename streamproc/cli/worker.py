@@ -20,12 +20,12 @@ def worker(port: int | None) -> int:
     """
     settings = load_settings(**({} if port is None else {"web_port": port}))
     set_up_log(settings)
-    # Faust reads the loop when it is imported and when it is made: ours has to be there before.
+    # Faust takes the current loop as soon as it is imported: ours has to be there before.
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
 
-    from streamproc.app.pod import Pod
-    from streamproc.app.runtime import run
+    from streamproc.app.pod import Pod  # noqa: PLC0415
+    from streamproc.app.runtime import run  # noqa: PLC0415
 
     async def make_pod() -> Pod:
         return Pod(settings)

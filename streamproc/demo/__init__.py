@@ -1,0 +1,1 @@
+"""Simulated dubbing workers, and the truth about what they published."""
