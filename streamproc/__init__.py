@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "InvalidEvent":
-        from streamproc.core.events import InvalidEvent
+        from streamproc.core.events import InvalidEvent  # noqa: PLC0415
 
         return InvalidEvent
     if name in ("SegmentPublisher", "BlockingSegmentPublisher"):
-        from streamproc import publisher
+        from streamproc import publisher  # noqa: PLC0415
 
         return getattr(publisher, name)
     raise AttributeError(f"module 'streamproc' has no attribute {name!r}")

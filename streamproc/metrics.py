@@ -33,7 +33,7 @@ LEDGER_TERMS: Final = (
 LATENCY_BOUNDS_US: Final = tuple(ms * 1000 for ms in (100, 250, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000))
 
 # A time of creation beside every counter doubles what is scraped, and nothing here reads it.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _FAST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 900, 3600, 21_600, 86_400)

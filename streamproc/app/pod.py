@@ -7,7 +7,11 @@ import logging
 import secrets
 from dataclasses import dataclass
 
-from streamproc.app.dependency import Dependency
+from pymongo.errors import ConnectionFailure, PyMongoError
+from redis import exceptions as redis_errors
+from redis.exceptions import RedisError
+
+from streamproc.app.condition import Condition
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
@@ -49,8 +53,9 @@ class Pod:
         self.metrics.registry.register(LiveCollector(self.live))
         redis_url = settings.redis_url.get_secret_value()
         mongodb_url = settings.mongodb_url.get_secret_value()
-        self.redis = Dependency("redis", redis.describe(redis_url), self.metrics.dependency_up)
-        self.mongodb = Dependency("mongodb", mongo.describe(mongodb_url), self.metrics.dependency_up)
+        self.redis = self._server("redis", redis.describe(redis_url))
+        self.mongodb = self._server("mongodb", mongo.describe(mongodb_url))
+        self._conditions = [self.redis, self.mongodb]
         self.redis_ready = asyncio.Event()
         self.mongodb_ready = asyncio.Event()
         self._commands = redis.connect(redis_url, cluster=settings.redis_cluster)
@@ -100,14 +105,41 @@ class Pod:
         await self._mongo_client.admin.command("ping")
         self.mongodb.succeeded()
 
+    def activity(self, name: str) -> Condition:
+        """A condition of readiness: that this activity succeeds."""
+        condition = Condition(name)
+        self._conditions.append(condition)
+        return condition
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps this pod from being ready, for people; empty where it is ready."""
+        return [condition.trouble for condition in self._conditions if not condition.holds]
+
+    def blame(self, activity: Condition, error: RedisError | PyMongoError) -> float:
+        """Put trouble down to the server that is away, or else to what it refused. Returns how long to wait, in s."""
+        if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+            condition = self.redis
+        elif isinstance(error, ConnectionFailure):
+            condition = self.mongodb
+        else:
+            condition = activity
+        condition.failed(error)
+        return condition.delay_s
+
     async def close(self) -> None:
         """Leave the groups and close all connections. Safe to call twice."""
-        if self.redis_ready.is_set() and self.redis.is_up:
+        if self.redis_ready.is_set() and self.redis.holds:
             for roles in self.shards:
                 await roles.stream.retire(0, only_self=True)
         await self._reader.aclose()
         await self._commands.aclose()
         await self._mongo_client.close()
+
+    def _server(self, name: str, address: str) -> Condition:
+        condition = Condition(f"{name} at {address}", trouble=f"{name} at {address} has not answered yet")
+        condition.show_in(self.metrics.dependency_up.labels(name))
+        return condition
 
     def _roles(self, number: int) -> ShardRoles:
         settings, metrics, windowing = self.settings, self.metrics, self.settings.windowing

@@ -24,7 +24,6 @@ from streamproc.app.pod import Pod, ShardRoles
 from streamproc.app.services import Committing, Intake, Preparing, services_of
 from streamproc.stores.redis.entries import Batch
 
-
 # Faust tells of every service that starts and stops; what a person needs is said by ours.
 _quiet = logging.getLogger("faust.app")
 
@@ -66,15 +65,15 @@ class WorkerApp(faust.App):
         """One channel, one agent, one intake and the repeating services of a shard."""
         channel = self.channel(maxsize=1)
         intake = Intake(self.pod, roles, lambda batch: channel.put(value=batch))
-        committing = Committing(self.pod, roles, intake)
+        committing = Committing(roles.consumer, intake)
 
         async def commit_batches(batches: faust.StreamT[Batch]) -> None:
             async for batch in batches:
                 await committing.handle(batch)
 
-        self.agent(
-            channel, name=f"commit-batches-{roles.shard.number}", supervisor_strategy=CrashingSupervisor
-        )(commit_batches)
+        self.agent(channel, name=f"commit-batches-{roles.shard.number}", supervisor_strategy=CrashingSupervisor)(
+            commit_batches
+        )
         self.service(intake)
         for service in services_of(self.pod, roles):
             self.service(service)

@@ -21,10 +21,12 @@ from typing import Any, Final
 
 from mode import Service
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from streamproc.app.dependency import Dependency
+from streamproc.app.condition import Condition
 from streamproc.app.pod import Pod, ShardRoles
+from streamproc.core.commits import Plan
+from streamproc.roles.consumer import Consumer
 from streamproc.stores.redis.entries import Batch
 
 logger = logging.getLogger(__name__)
@@ -55,24 +57,27 @@ class Preparing(_QuietService):
     async def _mongodb(self) -> None:
         await self._until_it_works(self._pod.mongodb, self._pod.prepare_mongodb)
 
-    async def _until_it_works(self, dependency: Dependency, prepare: Callable[[], Awaitable[None]]) -> None:
+    async def _until_it_works(self, server: Condition, prepare: Callable[[], Awaitable[None]]) -> None:
         while not self.should_stop:
             try:
                 await prepare()
                 return
             except (RedisError, PyMongoError, OSError) as error:
-                dependency.failed(error)
-            await self.sleep(dependency.delay_s)
+                server.failed(error)
+            await self.sleep(server.delay_s)
 
 
 class Intake(_QuietService):
     """Reads batches of one shard and hands them to its agent, one ahead of what the agent is at."""
 
-    def __init__(self, pod: Pod, roles: ShardRoles, hand_over: Callable[[Batch], Awaitable[Any]], **kwargs: Any) -> None:
+    def __init__(
+        self, pod: Pod, roles: ShardRoles, hand_over: Callable[[Batch], Awaitable[Any]], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._pod = pod
         self._roles = roles
         self._hand_over = hand_over
+        self._counting = pod.activity(f"counting of shard {roles.shard.number}")
         self._outstanding = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -82,18 +87,18 @@ class Intake(_QuietService):
     @Service.task
     async def _read(self) -> None:
         await self.wait(self._pod.redis_ready)
-        policy, settings = self._pod.settings.consume_policy, self._pod.settings
         while not self.should_stop:
+            asked_for = self._roles.consumer.appetite
             batch = await self._next_batch()
-            if batch is None:
+            if batch is None or not self._counting.holds:
                 await self._idle.wait()  # what is in flight is still pending: reading it again would be in vain
-                await self.sleep(self._pod.redis.delay_s)
-            elif batch.entries:
+                await self.sleep(max(self._pod.redis.delay_s, self._counting.delay_s))
+            if batch is not None and batch.entries:
                 self._outstanding += 1
                 self._idle.clear()
                 await self._hand_over(batch)
-                if len(batch.entries) < policy.max_events:
-                    await self.sleep(settings.commit_interval_seconds)
+                if len(batch.entries) < asked_for:
+                    await self.sleep(self._pod.settings.commit_interval_seconds)
 
     @Service.task
     async def _look_for_abandoned(self) -> None:
@@ -116,16 +121,26 @@ class Intake(_QuietService):
 
     async def _after_trouble(self, error: RedisError) -> None:
         self._roles.consumer.doubt()
-        if isinstance(error, ResponseError) and str(error).startswith("NOGROUP"):
-            try:
-                await self._pod.ensure_group(self._roles)
-            except RedisError as again:
-                self._pod.redis.failed(again)
-        else:
-            self._pod.redis.failed(error)
+        if not str(error).startswith("NOGROUP"):
+            self._pod.blame(self._counting, error)
+            return
+        try:
+            await self._pod.ensure_group(self._roles)
+        except RedisError as again:
+            self._pod.blame(self._counting, again)
 
-    def done_with_one(self) -> None:
-        """The agent calls this when a batch is committed, or has failed and will be read again."""
+    def committed(self) -> None:
+        """The agent is done with one batch."""
+        self._counting.succeeded()
+        self._one_less()
+
+    def not_committed(self, error: RedisError) -> None:
+        """The agent failed with one batch: its entries are still pending, and will be read again."""
+        self._pod.blame(self._counting, error)
+        self._roles.consumer.doubt()
+        self._one_less()
+
+    def _one_less(self) -> None:
         self._outstanding -= 1
         if not self._outstanding:
             self._idle.set()
@@ -143,9 +158,8 @@ class Intake(_QuietService):
 class Committing:
     """What the agent does with each batch: plan it while Redis carries out the last commit, then commit it."""
 
-    def __init__(self, pod: Pod, roles: ShardRoles, intake: Intake) -> None:
-        self._pod = pod
-        self._consumer = roles.consumer
+    def __init__(self, consumer: Consumer, intake: Intake) -> None:
+        self._consumer = consumer
         self._intake = intake
         self._in_flight: asyncio.Task[None] | None = None
 
@@ -154,28 +168,23 @@ class Committing:
         try:
             plan = await self._consumer.plan(batch)
         except RedisError as error:
-            self._trouble(error)
-            self._intake.done_with_one()
+            self._intake.not_committed(error)
             return
         if self._in_flight is not None:
             await self._in_flight
         self._in_flight = asyncio.create_task(self._commit(plan))
         await asyncio.sleep(0)  # lets the commit be written to the socket before the next batch is planned
 
-    async def _commit(self, plan: Any) -> None:
+    async def _commit(self, plan: Plan) -> None:
         try:
             await self._consumer.commit(plan)
         except RedisError as error:
-            self._trouble(error)
+            self._intake.not_committed(error)
         except Exception as error:
             # A task's exception would be seen only with the next batch, which may never come.
             await self._intake.crash(error)
-        finally:
-            self._intake.done_with_one()
-
-    def _trouble(self, error: RedisError) -> None:
-        self._pod.redis.failed(error)
-        self._consumer.doubt()
+        else:
+            self._intake.committed()
 
 
 class Repeating(_QuietService):
@@ -188,10 +197,17 @@ class Repeating(_QuietService):
     """
 
     def __init__(
-        self, pod: Pod, ready: list[asyncio.Event], run_once: Callable[[], Awaitable[bool]], pause_s: float, **kwargs: Any
+        self,
+        pod: Pod,
+        name: str,
+        ready: list[asyncio.Event],
+        run_once: Callable[[], Awaitable[bool]],
+        pause_s: float,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._pod = pod
+        self._activity = pod.activity(name)
         self._ready = ready
         self._run_once = run_once
         self._pause_s = pause_s
@@ -205,15 +221,11 @@ class Repeating(_QuietService):
 
     async def _run(self) -> float:
         """Run once. Returns how long to wait, in seconds."""
-        pod = self._pod
         try:
             more = await self._run_once()
-        except RedisError as error:
-            pod.redis.failed(error)
-            return pod.redis.delay_s
-        except PyMongoError as error:
-            pod.mongodb.failed(error)
-            return pod.mongodb.delay_s
+        except (RedisError, PyMongoError) as error:
+            return self._pod.blame(self._activity, error)
+        self._activity.succeeded()
         return 0.0 if more else self._pause_s
 
 
@@ -236,8 +248,9 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
         await roles.janitor.run_once()
         return False
 
+    of_shard = f"of shard {roles.shard.number}"
     return [
-        Repeating(pod, [pod.redis_ready], observe, _OBSERVE_S),
-        Repeating(pod, both, flush, min(1.0, window_s / 10)),
-        Repeating(pod, both, keep_house, min(30.0, window_s)),
+        Repeating(pod, f"observing {of_shard}", [pod.redis_ready], observe, _OBSERVE_S),
+        Repeating(pod, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
+        Repeating(pod, f"housekeeping {of_shard}", both, keep_house, min(30.0, window_s)),
     ]

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// for TLS.")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// for TLS."
+    )
     redis_cluster: bool = Field(False, description="Whether `redis_url` names a node of a cluster.")
     mongodb_url: SecretStr = Field(SecretStr("mongodb://127.0.0.1:27017"), description="MongoDB 5.0.5 or newer.")
     mongodb_database: Name = Field("dubbing", description="Database of the measurements.")
@@ -61,11 +63,14 @@ class Settings(BaseSettings):
     shards: int = Field(1, ge=1, le=1024, description="Number of streams. Fixed for the life of the data.")
     group: Name = Field("streamproc", description="Consumer group.")
     consumer: Name = Field(
-        default_factory=socket.gethostname, description="Prefix of the consumer's name; a random suffix is always added."
+        default_factory=socket.gethostname,
+        description="Prefix of the consumer's name; a random suffix is always added.",
     )
     window_seconds: int = Field(3600, ge=1, le=86_400, description="Window length. Fixed for the life of the data.")
     grace_seconds: Seconds = Field(120, description="How long after its end a window waits before it is flushed.")
-    late_horizon_seconds: Seconds = Field(86_400, description="How long after its end a window still takes late events.")
+    late_horizon_seconds: Seconds = Field(
+        86_400, description="How long after its end a window still takes late events."
+    )
     late_quiet_seconds: Seconds = Field(30, description="How long a window that took a late event waits for more.")
     future_tolerance_seconds: Seconds = Field(300, description="How far ahead of its entry an event's time may lie.")
     stream_retention_seconds: Seconds = Field(3600, description="How long read entries stay in the stream.")
@@ -73,7 +78,9 @@ class Settings(BaseSettings):
     commit_interval_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
         0.5, description="How long to gather entries for a commit that is not full."
     )
-    claim_idle_seconds: Seconds = Field(60, description="How long an entry is left pending before another pod takes it.")
+    claim_idle_seconds: Seconds = Field(
+        60, description="How long an entry is left pending before another pod takes it."
+    )
     flush_visibility_seconds: Seconds = Field(60, description="How long a flusher has before its windows go back.")
     sweep_seconds: Seconds = Field(3600, description="How often superseded measurements are looked for.")
     poison_deliveries: int = Field(5, ge=2, le=1000, description="From how many deliveries an entry is tried alone.")
@@ -81,7 +88,9 @@ class Settings(BaseSettings):
     web_host: str = Field("127.0.0.1", min_length=1, description="Address that the HTTP server listens on.")
     web_port: int = Field(8080, ge=0, le=65_535, description="Port of the HTTP server; 0 picks a free one.")
     erasure_key: SecretStr = Field(SecretStr(""), description="Key of the hash by which an erased user is recognised.")
-    log_format: Literal["text", "json"] = Field("text", description="One line per thing worth knowing, as text or JSON.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="One line per thing worth knowing, as text or JSON."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -20,7 +20,7 @@ import orjson
 from streamproc.core import details, events
 from streamproc.core.details import Detail
 from streamproc.core.events import Event, InvalidEvent
-from streamproc.core.windows import WindowKey, Windowing
+from streamproc.core.windows import Windowing, WindowKey
 
 _DATA: Final = b"data"
 
@@ -194,7 +194,8 @@ def _untimely(
     if added_ms > windowing.forgettable_at(start_ms):
         late_s = (added_ms - windowing.end_of(start_ms)) / 1000
         reason = Reason.TOO_LATE
-        detail = f"received_at {received}: added {late_s:.3f} s after its window's end, allowed {windowing.horizon_ms / 1000:g} s"
+        allowed_s = windowing.horizon_ms / 1000
+        detail = f"received_at {received}: added {late_s:.3f} s after its window's end, allowed {allowed_s:g} s"
     else:
         reason = Reason.FUTURE
         detail = f"received_at {received} is more than {windowing.future_ms / 1000:g} s after the entry was added"

@@ -14,8 +14,6 @@ a backslash that is ASCII without DEL has no way to spell an unprintable charact
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -24,6 +22,7 @@ import msgspec
 import orjson
 
 from streamproc.core.details import Detail
+from streamproc.core.refusals import in_words, readable_members, shown
 
 MAX_ERROR_CHARACTERS: Final = 500
 _MAX_MS: Final = 3_600_000
@@ -84,8 +83,6 @@ _PRINTABLE_FIELDS: Final = (
 )
 _TIME_FIELDS: Final = ("received_at", "processing_started_at", "processing_ended_at")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# What tells whose an event is and of when, in text that is no JSON: cut off, say.
-_SUBJECT_MEMBER: Final = re.compile(r'(?s)"(?:user_id|received_at)"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 def decode(payload: bytes) -> tuple[Event, int]:
@@ -116,11 +113,11 @@ def decode_fields(fields: Sequence[bytes]) -> tuple[Event, int]:
     try:
         event: Event = msgspec.convert(found, _LenientEvent, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidEvent(_in_words(error, found)) from None
+        raise InvalidEvent(in_words(error, found)) from None
     for name in _TIME_FIELDS:
         # Decoding of numbers as strings would also take a number for a time.
         if name in found and ":" not in found[name]:
-            raise InvalidEvent(f"{name}: expected an RFC 3339 time, got {_shown(found[name])}")
+            raise InvalidEvent(f"{name}: expected an RFC 3339 time, got {shown(found[name])}")
     _require_printable(event)
     return event, len(found.keys() - _FIELDS)
 
@@ -134,7 +131,7 @@ def from_mapping(values: Mapping[str, Any]) -> Event:
     try:
         event = msgspec.convert(dict(values), Event)
     except msgspec.ValidationError as error:
-        raise InvalidEvent(_in_words(error, values)) from None
+        raise InvalidEvent(in_words(error, values)) from None
     _require_printable(event)
     _require_writable(event)
     return event
@@ -180,7 +177,7 @@ def to_detail(event: Event, received_at_us: int) -> Detail:
 
 def subject_of(payload: bytes) -> tuple[str | None, int | None]:
     """Whose a refused payload is and of when (microseconds), as far as it can be read: an erasure must cover it."""
-    values = _as_mapping(payload)
+    values = readable_members(payload)
     user_id, received_at = values.get("user_id"), values.get("received_at")
     try:
         received_at_us = epoch_us(msgspec.convert(received_at, datetime))
@@ -195,7 +192,7 @@ def _decode_lenient(payload: bytes) -> tuple[Event, int]:
         event = _lenient(payload)
         found = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
-        raise InvalidEvent(_in_words(error, _as_mapping(payload))) from None
+        raise InvalidEvent(in_words(error, readable_members(payload))) from None
     except msgspec.DecodeError as error:
         raise InvalidEvent(f"`data` is not valid JSON: {error}") from None
     except UnicodeError as error:
@@ -205,32 +202,17 @@ def _decode_lenient(payload: bytes) -> tuple[Event, int]:
     return event, len(found.keys() - _FIELDS)
 
 
-def _as_mapping(payload: bytes) -> Mapping[str, Any]:
-    """What can be read of a refused payload, for the words of its refusal.
-
-    Read by the standard library, which also takes what is no JSON but often sent: NaN, 1e400, bytes not in UTF-8.
-    """
-    text = payload.decode(errors="replace")
-    for readable in (text, "{" + ",".join(_SUBJECT_MEMBER.findall(text)) + "}"):
-        try:
-            found = json.loads(readable, strict=False)
-        except (ValueError, RecursionError):
-            continue
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
 def _require_printable(event: Event) -> None:
     for name in _PRINTABLE_FIELDS:
         value: str = getattr(event, name)
         if not value.isprintable():
-            raise InvalidEvent(f"{name} must consist of printable characters, got {_shown(value)}")
+            raise InvalidEvent(f"{name} must consist of printable characters, got {shown(value)}")
 
 
 def _require_writable(event: Event) -> None:
     """JSON in UTF-8 has no lone surrogates, RFC 3339 no seconds in an offset: Python's values may have both."""
     if event.error is not None and not _is_unicode(event.error):
-        raise InvalidEvent(f"error: expected text without lone surrogates, got {_shown(event.error)}")
+        raise InvalidEvent(f"error: expected text without lone surrogates, got {shown(event.error)}")
     for name in _TIME_FIELDS:
         moment: datetime | None = getattr(event, name)
         if moment is not None and (offset := moment.utcoffset()) and offset % timedelta(minutes=1):
@@ -244,27 +226,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _in_words(error: msgspec.ValidationError, values: Mapping[str, Any]) -> str:
-    """Turn msgspec's ``Expected `float` <= 3600000 - at `$.dubbing_ms` `` into field, value and rule."""
-    message = str(error)
-    message = f"{message[0].lower()}{message[1:]}"
-    match = re.fullmatch(r"(.*) - at `\$\.(\w+)`", message)
-    if match is None:
-        return f"the event: {message}"
-    rule, name = match.groups()
-    value = values.get(name)
-    if value is None:
-        return f"{name}: {rule}"
-    # Of a wrong type msgspec names the type it got; the value follows.
-    return f"{name}: {rule}{'' if ', got `' in rule else ', got'} {_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    """A value for a message: as ASCII, and short."""
-    try:
-        text = ascii(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."

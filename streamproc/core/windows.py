@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+_SECOND_MS = 1000
 _HOUR_MS = 3_600_000
 _ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
 
@@ -55,7 +56,7 @@ class Windowing:
     future_ms: int = 300_000
 
     def __post_init__(self) -> None:
-        if self.length_ms < 1000 or self.length_ms % 1000:
+        if self.length_ms < _SECOND_MS or self.length_ms % _SECOND_MS:
             raise ValueError(f"length_ms must be a whole number of seconds, got {self.length_ms}")
 
     def start_of(self, event_ms: int) -> int:
@@ -99,7 +100,7 @@ class Windowing:
             key = None
         if key is None or self.start_of(key.start_ms) != key.start_ms or self.name(key) != name:
             form = f"<hour>:<channel>:<session>:<user>, escaped, with an hour like {self.hour_name(0)}"
-            raise ValueError(f"{name!r} does not name a window of {self.length_ms // 1000} s: expected {form}")
+            raise ValueError(f"{name!r} does not name a window of {self.length_ms // _SECOND_MS} s: expected {form}")
         return key
 
     @property

@@ -18,6 +18,7 @@ import logging
 from dataclasses import dataclass
 
 from streamproc.core import commits
+from streamproc.core.appetite import Appetite
 from streamproc.core.commits import DeadLetter, Entry, Plan, Planner
 from streamproc.core.live import LiveWindows
 from streamproc.core.windows import Windowing
@@ -60,6 +61,7 @@ class Consumer:
         self._live = live
         self._metrics = metrics
         self._policy = policy
+        self._appetite = Appetite(policy.max_events)
         self._in_doubt = False
         self._claim_due = True
 
@@ -69,6 +71,11 @@ class Consumer:
         plan = await self.plan(batch)
         await self.commit(plan)
         return len(batch.entries)
+
+    @property
+    def appetite(self) -> int:
+        """How many entries the next batch asks for."""
+        return self._appetite.entries
 
     def doubt(self) -> None:
         """Something failed on the way: delivered entries may be in nobody's hands. Read own pending ones next."""
@@ -84,25 +91,32 @@ class Consumer:
         Raises:
             redis.exceptions.RedisError: entries may have been delivered all the same; call `doubt`.
         """
+        batch = await self._next_batch(self._appetite.entries)
+        size_bytes = sum(len(fields[-1]) for _, fields in batch.entries if fields)
+        self._appetite.fed(len(batch.entries), size_bytes)
+        return batch
+
+    async def _next_batch(self, count: int) -> Batch:
         policy = self._policy
         if self._in_doubt:
-            batch = await self._stream.read_own(policy.max_events)
+            batch = await self._stream.read_own(count)
             if batch.entries:
                 return batch
             self._in_doubt = False
         if self._claim_due:
-            batch = await self._stream.claim(policy.claim_idle_ms, policy.max_events)
+            batch = await self._stream.claim(policy.claim_idle_ms, count)
             self._metrics.entries_lost.inc(batch.lost)
             if batch.entries:
                 logger.info("took over %d entries that another consumer left pending", len(batch.entries))
                 return batch
             # A call looks at a part of the pending list; the round is over when the cursor is back at the start.
             self._claim_due = not self._stream.claim_round_over
-        return await self._stream.read_new(policy.max_events, policy.block_ms)
+        return await self._stream.read_new(count, policy.block_ms)
 
     async def plan(self, batch: Batch) -> Plan:
         """Decide what is to become of a batch. Entries that may have killed a consumer are tried alone first."""
-        healthy, letters = batch.entries, []
+        healthy: list[Entry] = batch.entries
+        letters: list[DeadLetter] = []
         if any(count >= self._policy.poison_deliveries for count in batch.deliveries):
             healthy, letters = await self._try_alone(batch)
         try:

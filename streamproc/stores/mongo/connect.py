@@ -40,7 +40,7 @@ def connect(url: str, *, app_name: str) -> Client:
     Dates are read with their zone (UTC). The caller closes the client (``await client.close()``).
 
     Raises:
-        pymongo.errors.ConfigurationError, ValueError: `url` is no MongoDB address, or an option in it has a wrong value.
+        pymongo.errors.ConfigurationError, ValueError: `url` is no MongoDB address, or an option has a wrong value.
     """
     given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
     timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}

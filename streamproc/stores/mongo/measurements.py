@@ -16,36 +16,19 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
-import bson
-from bson import ObjectId
-from bson.errors import InvalidDocument
-from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteMany
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure
 
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.collection import COLLECTION
+from streamproc.stores.mongo.insertion import Document, Refused, insert_all
 
-Document = dict[str, Any]
 _T = TypeVar("_T")
-T = TypeVar("T")
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY_MS = 86_400_000
 _BATCH = 1000
-_REASON_CHARACTERS = 500
-# https://www.mongodb.com/docs/manual/reference/limits/
-_DOCUMENT_BYTES = 16 * 1024 * 1024
-
-# What a server says of a document: BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON,
-# DollarPrefixedFieldName, InvalidIdField, EmptyFieldName, DottedFieldName, DocumentValidationFailure,
-# BSONObjectTooLarge. Any other code is trouble with the server (away, full, not allowed, too slow) and no reason to
-# give a document up. https://www.mongodb.com/docs/manual/reference/error-codes/
-_REFUSALS = frozenset({2, 9, 14, 15, 22, 52, 53, 56, 57, 121, 10334})
-# The same of a whole command: without the codes by which a server also refuses the write concern or the command.
-_COMMAND_REFUSALS = frozenset({15, 22, 10334})
 
 
 class Stored(NamedTuple):
@@ -55,13 +38,6 @@ class Stored(NamedTuple):
     revision: int
     write: int
     digest: str
-
-
-class Refused(NamedTuple):
-    """A measurement that MongoDB will never take, and why."""
-
-    key: WindowKey
-    reason: str
 
 
 def key_of(metadata: Mapping[str, Any]) -> WindowKey:
@@ -104,15 +80,8 @@ class MeasurementStore:
         Args:
             documents: as `streamproc.core.fold.Measurement.document` makes them.
         """
-        refused: list[Refused] = []
-        encoded: list[tuple[WindowKey, RawBSONDocument]] = []
-        for document in documents:
-            key = key_of(document["metadata"])
-            try:
-                encoded.append((key, _encode(document)))
-            except (InvalidDocument, OverflowError, UnicodeEncodeError) as error:
-                refused.append(_refused(key, error))
-        return refused + await self._insert(encoded)
+        keyed = [(key_of(document["metadata"]), document) for document in documents]
+        return await insert_all(self._collection, keyed)
 
     async def delete(self, stored: Iterable[Stored]) -> int:
         """Delete exactly these: of other revisions, writes, users and hours nothing. Returns how many were deleted."""
@@ -142,10 +111,11 @@ class MeasurementStore:
         One for each key, the highest. A window that is being replaced meanwhile may be missed: ask `look_up` about it.
         """
         for day in _days(since_ms, until_ms):
-            cursor = self._collection.find(_between(*day), {"_id": 0}).sort("timestamp").allow_disk_use(True)
-            async for hour in _highest_by_hour(cursor):
-                for document in hour:
-                    yield document
+            found = self._collection.find(_between(*day), {"_id": 0}).sort("timestamp").allow_disk_use(True)
+            async with found as cursor:
+                async for hour in _highest_by_hour(cursor):
+                    for document in hour:
+                        yield document
 
     async def _stored_in_hour(self, start_ms: int, sessions: Sequence[str]) -> AsyncIterator[Stored]:
         """By the session index, which the *timestamp* narrows to the hour; `hour` leaves out what others stored."""
@@ -154,48 +124,6 @@ class MeasurementStore:
         fields = {"_id": 0, "metadata": 1, "segments_digest": 1}
         async for document in self._collection.find(query, fields, batch_size=_BATCH):
             yield _stored(document["metadata"], document.get("segments_digest", ""))
-
-    async def _insert(self, batch: Sequence[tuple[WindowKey, RawBSONDocument]]) -> list[Refused]:
-        if not batch:
-            return []
-        try:
-            await self._collection.insert_many([document for _, document in batch], ordered=False)
-        except BulkWriteError as error:
-            return _refused_singly(batch, error)
-        except OperationFailure as error:
-            if error.code not in _COMMAND_REFUSALS:
-                raise
-            if len(batch) == 1:
-                return [_refused(batch[0][0], (error.details or {}).get("errmsg", error))]
-            middle = len(batch) // 2
-            return await self._insert(batch[:middle]) + await self._insert(batch[middle:])
-        return []
-
-
-def _encode(document: Document) -> RawBSONDocument:
-    """Encoding each by itself finds what cannot be encoded before anything is sent, and costs nothing: it is sent as it is.
-
-    Raises:
-        InvalidDocument, OverflowError, UnicodeEncodeError: BSON has no form for it, or it is too large.
-    """
-    encoded = bson.encode({"_id": ObjectId(), **document})  # of what is encoded already, nobody else adds it
-    if len(encoded) > _DOCUMENT_BYTES:
-        raise InvalidDocument(f"the document has {len(encoded)} bytes, and MongoDB takes {_DOCUMENT_BYTES}")
-    return RawBSONDocument(encoded)
-
-
-def _refused_singly(batch: Sequence[tuple[WindowKey, RawBSONDocument]], error: BulkWriteError) -> list[Refused]:
-    """The documents that the server names. Raises `error` if it names anything that is not a document's fault."""
-    details = error.details or {}
-    failures = details.get("writeErrors", [])
-    at_fault = all(failure["code"] in _REFUSALS for failure in failures)
-    if not failures or not at_fault or details.get("writeConcernErrors"):
-        raise error
-    return [_refused(batch[failure["index"]][0], failure["errmsg"]) for failure in failures]
-
-
-def _refused(key: WindowKey, reason: object) -> Refused:
-    return Refused(key, str(reason)[:_REASON_CHARACTERS])
 
 
 def _stored(metadata: Mapping[str, Any], digest: str) -> Stored:
@@ -259,7 +187,7 @@ def _days(since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:
         yield start_ms, min(start_ms + _DAY_MS, until_ms)
 
 
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for start in range(0, len(items), _BATCH):
         yield items[start : start + _BATCH]
 

@@ -89,13 +89,8 @@ class CommitStore:
             name, of_window = self._name(batch)
             keys += (of_window.segments, of_window.channel, of_window.user)
             user_hash = self._shard.user_hash(batch.key.user_id)
-            # Strings throughout, see _text; what we have encoded ourselves is UTF-8, and decoding it is cheapest.
-            entries = [value.decode() if isinstance(value, bytes) else value for value in batch.entries]
-            windows.append((name, batch.key.start_ms, batch.due_ms, user_hash, entries))
+            windows.append((name, batch.key.start_ms, batch.due_ms, user_hash, batch.entries))
         return keys, windows
-
-    def _user_hash(self, letter: DeadLetter) -> str:
-        return self._shard.user_hash(letter.user_id) if letter.user_id else ""
 
     def _name(self, batch: WindowBatch) -> tuple[str, WindowKeys]:
         """A window's name and keys, remembered: the same windows come in every batch."""
@@ -106,14 +101,6 @@ class CommitStore:
             name = self._windowing.name(batch.key)
             known = self._names[batch.key] = (name, self._shard.keys.window(name))
         return known
-
-
-def _text(value: bytes) -> msgspec.Raw:
-    """Any bytes as a MessagePack string (format str 32): Redis' cmsgpack refuses the binary type, as "Bad data format".
-
-    https://redis.io/docs/latest/develop/programmability/lua-api/#cmsgpack-library
-    """
-    return msgspec.Raw(b"\xdb" + len(value).to_bytes(4, "big") + value)
 
 
 def _parts(plan: Plan) -> Iterator[Plan]:

@@ -76,9 +76,12 @@ class EntryStream:
         return Batch([(entry_id, fields) for entry_id, fields in entries], now_ms, deliveries, lost)
 
     async def suspect(self, entry_id: bytes) -> bool:
-        """Mark an entry before it is processed alone. Returns whether it was marked already: it killed a process."""
+        """Mark an entry before it is processed alone. Returns whether another had marked it: it killed a process.
+
+        A mark of this consumer's own proves nothing but trouble with Redis after it was written: we are alive.
+        """
         before = await self._shard.run(scripts.SUSPECT, [self._shard.keys.suspects], [entry_id, self.consumer])
-        return bool(before)
+        return before not in (b"", self.consumer.encode())
 
     async def forward(self, misplaced: Sequence[Misplaced]) -> None:
         """Add entries to the shard where they belong. Twice is harmless: a segment counts once."""

@@ -97,6 +97,7 @@ local time = redis.call('TIME')
 local now_ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 for d = 1, #dead do
   local entry_id, reason, detail, user_hash, start_ms = unpack(dead[d])
+  if anything_suspect then redis.call('HDEL', suspects, entry_id) end
   if is_erased(user_hash, start_ms) then
     erased_ids[#erased_ids + 1] = entry_id
   elseif redis.call('XACK', stream, group, entry_id) == 1 then

@@ -8,8 +8,13 @@
 
 local stream, group, idle_ms, only = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local removed = {}
-if redis.call('EXISTS', stream) == 0 then return removed end
-for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+local consumers = {}
+if redis.call('EXISTS', stream) == 1 then
+  for _, fields in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    if fields[2] == group then consumers = redis.call('XINFO', 'CONSUMERS', stream, group) end
+  end
+end
+for _, fields in ipairs(consumers) do
   local info = {}
   for i = 1, #fields, 2 do info[fields[i]] = fields[i + 1] end
   if info['pending'] == 0 and info['idle'] >= idle_ms and (only == '' or info['name'] == only) then
