@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["BlockingSegmentPublisher", "InvalidEvent", "SegmentPublisher", "__version__"]
+__all__ = ["BlockingSegmentPublisher", "InvalidEvent", "PublishFailed", "SegmentPublisher", "__version__"]
 
 if TYPE_CHECKING:
     from streamproc.core.events import InvalidEvent
-    from streamproc.publisher import BlockingSegmentPublisher, SegmentPublisher
+    from streamproc.publisher import BlockingSegmentPublisher, PublishFailed, SegmentPublisher
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
         from streamproc.core.events import InvalidEvent  # noqa: PLC0415
 
         return InvalidEvent
-    if name in ("SegmentPublisher", "BlockingSegmentPublisher"):
+    if name in ("SegmentPublisher", "BlockingSegmentPublisher", "PublishFailed"):
         from streamproc import publisher  # noqa: PLC0415
 
         return getattr(publisher, name)

@@ -15,6 +15,7 @@ from streamproc.app.condition import Condition
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
+from streamproc.roles.auditor import Auditor
 from streamproc.roles.consumer import Consumer
 from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
@@ -126,6 +127,11 @@ class Pod:
             condition = activity
         condition.failed(error)
         return condition.delay_s
+
+    def auditors(self) -> list[Auditor]:
+        """An auditor for each shard."""
+        windowing = self.settings.windowing
+        return [Auditor(roles.shard, WindowStore(roles.shard, windowing), self._measurements) for roles in self.shards]
 
     async def close(self) -> None:
         """Leave the groups and close all connections. Safe to call twice."""

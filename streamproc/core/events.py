@@ -88,6 +88,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def decode(payload: bytes) -> tuple[Event, int]:
     """Decode one event from JSON. Returns the event and the number of unknown fields dropped.
 
+    Of a repeated key the last value is taken; each of them must keep the rule.
+
     Raises:
         InvalidEvent: naming field, value and rule.
     """
@@ -132,6 +134,8 @@ def from_mapping(values: Mapping[str, Any]) -> Event:
         event = msgspec.convert(dict(values), Event)
     except msgspec.ValidationError as error:
         raise InvalidEvent(in_words(error, values)) from None
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(f"the event: expected text without lone surrogates, got {shown(error.object)}") from None
     _require_printable(event)
     _require_writable(event)
     return event

@@ -63,6 +63,7 @@ class Consumer:
         self._policy = policy
         self._appetite = Appetite(policy.max_events)
         self._in_doubt = False
+        self._doubted_again = False
         self._claim_due = True
 
     async def run_once(self) -> int:
@@ -79,6 +80,8 @@ class Consumer:
 
     def doubt(self) -> None:
         """Something failed on the way: delivered entries may be in nobody's hands. Read own pending ones next."""
+        # In the middle of reading them, the doubt may be about those already read: they are read once more.
+        self._doubted_again = self._in_doubt
         self._in_doubt = True
 
     def look_for_abandoned(self) -> None:
@@ -98,14 +101,15 @@ class Consumer:
 
     async def _next_batch(self, count: int) -> Batch:
         policy = self._policy
-        if self._in_doubt:
+        while self._in_doubt:
             batch = await self._stream.read_own(count)
             if batch.entries:
                 return batch
-            self._in_doubt = False
+            self._in_doubt, self._doubted_again = self._doubted_again, False
         if self._claim_due:
             batch = await self._stream.claim(policy.claim_idle_ms, count)
             self._metrics.entries_lost.inc(batch.lost)
+            self._metrics.events.labels("lost").inc(batch.lost)
             if batch.entries:
                 logger.info("took over %d entries that another consumer left pending", len(batch.entries))
                 return batch

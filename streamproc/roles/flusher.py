@@ -23,7 +23,8 @@ from streamproc.core.fold import Measurement, fold
 from streamproc.core.revisions import Decision, Stored, decide, write_number
 from streamproc.core.windows import Windowing, WindowKey
 from streamproc.metrics import Metrics
-from streamproc.stores.mongo.measurements import MeasurementStore, Refused
+from streamproc.stores.mongo.insertion import Refused
+from streamproc.stores.mongo.measurements import MeasurementStore
 from streamproc.stores.redis.windows import Taken, WindowStore
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class _Flush:
     taken: Taken
     measurements: dict[WindowKey, Measurement] = field(default_factory=dict)
     inserted: dict[WindowKey, Stored] = field(default_factory=dict)
+    revised: set[WindowKey] = field(default_factory=set)
     refused: set[WindowKey] = field(default_factory=set)
 
 
@@ -111,6 +113,8 @@ class Flusher:
                 write = write_number(flush.taken.now_ms, secrets.randbits(32), known)
                 flush.inserted[key] = Stored(key, measurement.revision, write, measurement.digest)
                 documents.append(measurement.document(write))
+                if known:
+                    flush.revised.add(key)
         for refused in await self._store.insert(documents):
             self._refuse(flush, refused)
         await self._store.delete(
@@ -163,6 +167,7 @@ class Flusher:
         metrics = self._metrics
         metrics.flush_seconds.observe(elapsed_s)
         stored_at_ms = flush.taken.now_ms + elapsed_s * 1000
+        metrics.windows_revised.inc(len(flush.revised & flush.inserted.keys()))
         for key in flush.inserted:
             metrics.windows_flushed.inc()
             due_at_ms = key.start_ms + self._windowing.length_ms + self._windowing.grace_ms

@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pymongo import DeleteMany
 from pymongo.asynchronous.database import AsyncDatabase
 
+from streamproc.core.revisions import Stored
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.mongo.insertion import Document, Refused, insert_all
@@ -31,15 +32,6 @@ _DAY_MS = 86_400_000
 _BATCH = 1000
 
 
-class Stored(NamedTuple):
-    """One stored measurement of a window. `digest` names its set of segments ("" where none was stored)."""
-
-    key: WindowKey
-    revision: int
-    write: int
-    digest: str
-
-
 def key_of(metadata: Mapping[str, Any]) -> WindowKey:
     """The window that a measurement with this `metadata` is of.
 
@@ -50,11 +42,6 @@ def key_of(metadata: Mapping[str, Any]) -> WindowKey:
     return WindowKey(start_ms, metadata["channel_id"], metadata["session_id"], metadata["user_id"])
 
 
-def highest(stored: Iterable[Stored]) -> Stored | None:
-    """The one measurement that counts among those of one key; None if nothing is stored."""
-    return max(stored, key=lambda one: (one.revision, one.write), default=None)
-
-
 class MeasurementStore:
     """The measurements of one database, of a client made by `connect` (which decides when a write is stored)."""
 
@@ -63,13 +50,13 @@ class MeasurementStore:
 
     async def look_up(self, keys: Iterable[WindowKey]) -> dict[WindowKey, list[Stored]]:
         """Everything stored of `keys`: a list for each key that was asked for, empty where nothing is stored."""
-        found: dict[WindowKey, list[Stored]] = {key: [] for key in keys}
-        for start_ms, same_hour in groupby(sorted(found), key=lambda key: key.start_ms):
-            for sessions in _batches(sorted({key.session_id for key in same_hour})):
-                async for stored in self._stored_in_hour(start_ms, sessions):
-                    if stored.key in found:  # a session with two users, or channels, has several windows
-                        found[stored.key].append(stored)
-        return found
+        fields = {"_id": 0, "metadata": 1, "segments_digest": 1}
+        found = await self._find(keys, fields)
+        return {key: [stored_of(document) for document in documents] for key, documents in found.items()}
+
+    async def documents(self, keys: Iterable[WindowKey]) -> dict[WindowKey, list[Document]]:
+        """As `look_up`, but whole documents (without `_id`)."""
+        return await self._find(keys, {"_id": 0})
 
     async def insert(self, documents: Iterable[Document]) -> list[Refused]:
         """Store `documents` (unordered), and return those that MongoDB refuses. They hold up nothing else.
@@ -117,17 +104,24 @@ class MeasurementStore:
                     for document in hour:
                         yield document
 
-    async def _stored_in_hour(self, start_ms: int, sessions: Sequence[str]) -> AsyncIterator[Stored]:
+    async def _find(self, keys: Iterable[WindowKey], fields: Document) -> dict[WindowKey, list[Document]]:
         """By the session index, which the *timestamp* narrows to the hour; `hour` leaves out what others stored."""
-        hour = _date(start_ms)
-        query = {"timestamp": hour, "metadata.session_id": {"$in": sessions}, "metadata.hour": hour}
-        fields = {"_id": 0, "metadata": 1, "segments_digest": 1}
-        async for document in self._collection.find(query, fields, batch_size=_BATCH):
-            yield _stored(document["metadata"], document.get("segments_digest", ""))
+        found: dict[WindowKey, list[Document]] = {key: [] for key in keys}
+        for start_ms, same_hour in groupby(sorted(found), key=lambda key: key.start_ms):
+            hour = _date(start_ms)
+            for sessions in _batches(sorted({key.session_id for key in same_hour})):
+                query = {"timestamp": hour, "metadata.session_id": {"$in": sessions}, "metadata.hour": hour}
+                async for document in self._collection.find(query, fields, batch_size=_BATCH):
+                    key = key_of(document["metadata"])
+                    if key in found:  # a session with two users, or channels, has several windows
+                        found[key].append(document)
+        return found
 
 
-def _stored(metadata: Mapping[str, Any], digest: str) -> Stored:
-    return Stored(key_of(metadata), metadata["revision"], metadata["write"], digest)
+def stored_of(document: Mapping[str, Any]) -> Stored:
+    """What tells this measurement from the others of its window."""
+    metadata = document["metadata"]
+    return Stored(key_of(metadata), metadata["revision"], metadata["write"], document.get("segments_digest", ""))
 
 
 def _exactly(stored: Stored) -> Document:
@@ -161,7 +155,7 @@ _SEVERAL: list[Document] = [
 
 def _superseded(group: Document) -> list[Stored]:
     """All but the highest of one group of the `_SEVERAL` pipeline."""
-    return sorted(_stored({**group["_id"], **one}, "") for one in group["stored"])[:-1]
+    return sorted(stored_of({"metadata": {**group["_id"], **one}}) for one in group["stored"])[:-1]
 
 
 async def _highest_by_hour(documents: AsyncIterable[Document]) -> AsyncIterator[Collection[Document]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,9 @@ from streamproc.core.windows import Windowing, WindowKey
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.shard import Shard
 
+logger = logging.getLogger(__name__)
+
+_PAGE = 200
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -40,7 +44,7 @@ class WindowStore:
         if not reply:
             return None
         now_ms, watermark_ms, *names = reply
-        return Taken([self._windowing.parse_name(name.decode()) for name in names], now_ms, watermark_ms)
+        return Taken(self._parse(names), now_ms, watermark_ms)
 
     async def fetch(self, windows: Sequence[WindowKey]) -> list[dict[str, Detail]]:
         """The segments of each window, by segment id; empty where the window is gone. One round trip."""
@@ -55,6 +59,16 @@ class WindowStore:
         for window in windows:
             pipeline.execute_command("HLEN", self._segments_key(window))
         return list(await pipeline.execute())
+
+    async def is_closed(self, window: WindowKey, revision: int) -> bool:
+        """Whether the window is closed with `revision` segments: nobody is about to change what is stored of it."""
+        keys, name = self._shard.keys, self._windowing.name(window)
+        pipeline = self._shard.client.pipeline(transaction=False)
+        pipeline.execute_command("HLEN", self._segments_key(window))
+        for key in (keys.closed, keys.open, keys.taken):
+            pipeline.execute_command("ZSCORE", key, name)
+        size, closed, open_, taken = await pipeline.execute()
+        return size == revision and closed is not None and open_ is None and taken is None
 
     async def finish(self, revisions: Mapping[WindowKey, int], now_ms: int) -> dict[WindowKey, str]:
         """Let go of flushed windows, each with the revision that is stored.
@@ -87,11 +101,22 @@ class WindowStore:
         put_back = await self._shard.run(scripts.GIVE_BACK, [keys.open, keys.taken], [taken.watermark_ms, *names])
         return int(put_back)
 
+    async def closed(self) -> AsyncIterator[list[WindowKey]]:
+        """All closed windows, in pages; one that is closed all the while comes at least once."""
+        cursor = 0
+        while True:
+            cursor, page = await self._shard.client.execute_command(
+                "ZSCAN", self._shard.keys.closed, cursor, "COUNT", _PAGE
+            )
+            yield self._parse([name for name, _score in page])
+            if not cursor:
+                return
+
     async def forgettable(self, limit: int) -> list[WindowKey]:
         """Closed windows to which nothing can be added any more."""
         keys = self._shard.keys
         names = await self._shard.run(scripts.FORGETTABLE, [keys.stream, keys.closed], [self._shard.group, limit])
-        return [self._windowing.parse_name(name.decode()) for name in names]
+        return self._parse(names)
 
     async def forget(self, stored: Mapping[WindowKey, int], now_ms: int) -> dict[WindowKey, str]:
         """Forget windows, each with the revision seen in MongoDB (0: none).
@@ -119,6 +144,17 @@ class WindowStore:
         """Whether it is the caller's turn at a task that one pod does for all, once in `every_ms`."""
         key = self._shard.keys.turn(task)
         return await self._shard.client.set(key, "1", nx=True, px=every_ms) is True
+
+    def _parse(self, names: Sequence[bytes]) -> list[WindowKey]:
+        """The windows of these names. A name that a stranger wrote is reported, and holds up no other."""
+        windows = []
+        for name in names:
+            try:
+                windows.append(self._windowing.parse_name(name.decode()))
+            except ValueError as error:
+                keys = self._shard.keys
+                logger.error("%s. Remove it: ZREM %s, or %s, or %s", error, keys.open, keys.taken, keys.closed)
+        return windows
 
     def _segments_key(self, window: WindowKey) -> str:
         return self._shard.keys.window(self._windowing.name(window)).segments

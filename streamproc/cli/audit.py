@@ -1,0 +1,99 @@
+"""``streamproc audit``: does everything balance, and is every stored hour what its segments come to?"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+import orjson
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from streamproc.app.pod import Pod
+from streamproc.app.settings import Settings
+from streamproc.cli.session import load_settings, set_up_log
+from streamproc.core.windows import WindowKey
+from streamproc.roles.auditor import Audit
+
+
+@click.command(epilog="Example: streamproc audit --json")
+@click.option("--repair", is_flag=True, help="Store again what is missing, doubled or different.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+def audit(repair: bool, as_json: bool) -> int:
+    """Check the ledger of every shard, and recompute the hours whose details are still kept.
+
+    Safe while workers run. Exit code 1 on any difference that was not repaired, a ledger that does not balance, or
+    entries that were lost.
+    """
+    settings = load_settings()
+    set_up_log(settings)
+    try:
+        audits = asyncio.run(_audit(settings, repair=repair))
+    except (RedisError, PyMongoError) as error:
+        raise click.ClickException(f"the audit is not complete: {error}") from None
+    if as_json:
+        click.echo(orjson.dumps({"clean": all(one.clean for one in audits), "shards": [_data(one) for one in audits]}))
+    else:
+        for one in audits:
+            _print(one)
+    return 0 if all(one.clean for one in audits) else 1
+
+
+async def _audit(settings: Settings, *, repair: bool) -> list[Audit]:
+    pod = Pod(settings)
+    try:
+        return [await auditor.run_once(repair=repair) for auditor in pod.auditors()]
+    finally:
+        await pod.close()
+
+
+def _data(audit_: Audit) -> dict[str, Any]:
+    return {
+        "shard": audit_.shard,
+        "windows": audit_.windows,
+        "imbalance": audit_.imbalance,
+        "lost": audit_.lost,
+        "ledger": _ledger(audit_),
+        "findings": [
+            {
+                **finding.window._asdict(),
+                "kind": finding.kind,
+                "detail": finding.detail,
+                "repaired": finding.repaired,
+            }
+            for finding in audit_.findings
+        ],
+    }
+
+
+def _ledger(audit_: Audit) -> dict[str, int | None]:
+    """The terms of the balance, by name; empty where there is no stream yet."""
+    if audit_.survey is None:
+        return {}
+    terms = audit_.survey.ledger
+    return {
+        "entries_added": terms.entries_added - terms.epoch_base,
+        "counted": terms.counted,
+        "duplicates": terms.duplicates,
+        "dead_lettered": terms.dead_lettered,
+        "erased": terms.erased,
+        "forwarded": terms.forwarded,
+        "pending": terms.pending,
+        "undelivered": terms.undelivered,
+        "lost": terms.lost,
+    }
+
+
+def _print(audit_: Audit) -> None:
+    terms = ", ".join(f"{name} {'unknown' if value is None else value}" for name, value in _ledger(audit_).items())
+    imbalance = "unknown" if audit_.imbalance is None else audit_.imbalance
+    click.echo(f"shard {audit_.shard}: {terms or 'no stream yet'}; imbalance {imbalance}")
+    click.echo(f"shard {audit_.shard}: {audit_.windows} closed windows recomputed, {len(audit_.findings)} findings")
+    for finding in audit_.findings:
+        repaired = " (repaired)" if finding.repaired else ""
+        click.echo(f"  {finding.kind}: {_shown(finding.window)}: {finding.detail}{repaired}")
+
+
+def _shown(window: WindowKey) -> str:
+    return f"start {window.start_ms}, channel {window.channel_id}, session {window.session_id}"

@@ -1,0 +1,151 @@
+"""The auditor: proves that what is stored is what was counted, or says where it is not.
+
+For every closed window whose detail is still kept, the hour is recomputed from the details and compared with its
+measurement, field by field. The ledger is read beside it. Windows that change meanwhile are left to the next audit:
+they are not closed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from streamproc.core.fold import Measurement, fold
+from streamproc.core.revisions import highest, write_number
+from streamproc.core.windows import WindowKey
+from streamproc.stores.mongo.insertion import Document
+from streamproc.stores.mongo.measurements import MeasurementStore, stored_of
+from streamproc.stores.redis.shard import Shard
+from streamproc.stores.redis.survey import Survey, survey
+from streamproc.stores.redis.windows import WindowStore
+
+_SLICE = 20
+
+
+class Kind(StrEnum):
+    """What is wrong with a window's measurement."""
+
+    MISSING = "missing"  # none is stored
+    DOUBLED = "doubled"  # several are; readers take the highest
+    DIFFERENT = "different"  # a field is not what the details come to
+    SHRUNK = "shrunk"  # it holds more segments than the details: Redis lost data, and what is stored is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One window whose measurement is not what its details come to."""
+
+    window: WindowKey
+    kind: Kind
+    detail: str
+    repaired: bool = False
+
+
+@dataclass(slots=True)
+class Audit:
+    """What an audit of one shard found. `survey` is None where stream or group is missing."""
+
+    shard: int
+    survey: Survey | None
+    windows: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def imbalance(self) -> int | None:
+        """The ledger's; None where it cannot be known now."""
+        return None if self.survey is None else self.survey.ledger.imbalance()
+
+    @property
+    def lost(self) -> int:
+        return 0 if self.survey is None else self.survey.ledger.lost
+
+    @property
+    def clean(self) -> bool:
+        """Nothing is wrong, or everything that was is repaired."""
+        return not self.imbalance and not self.lost and all(finding.repaired for finding in self.findings)
+
+
+class Auditor:
+    """Audits one shard."""
+
+    def __init__(self, shard: Shard, windows: WindowStore, measurements: MeasurementStore) -> None:
+        self._shard = shard
+        self._windows = windows
+        self._store = measurements
+
+    async def run_once(self, *, repair: bool = False) -> Audit:
+        """Look at the ledger and at every closed window.
+
+        Args:
+            repair: store what the details come to, wherever they come to more than what is stored.
+
+        Raises:
+            redis.exceptions.RedisError, pymongo.errors.PyMongoError: the audit is not complete; start again.
+        """
+        audit = Audit(self._shard.number, await survey(self._shard))
+        seen: set[WindowKey] = set()
+        async for page in self._windows.closed():
+            fresh = [key for key in page if key not in seen]
+            seen.update(fresh)
+            for first in range(0, len(fresh), _SLICE):
+                audit.findings += await self._check(fresh[first : first + _SLICE], repair=repair)
+        audit.windows = len(seen)
+        return audit
+
+    async def _check(self, keys: Sequence[WindowKey], *, repair: bool) -> list[Finding]:
+        found = await self._store.documents(keys)
+        details = dict(zip(keys, await self._windows.fetch(keys), strict=True))
+        findings = []
+        for key, segments in details.items():
+            if not segments:
+                continue  # forgotten or erased since it was listed
+            measurement = fold(key, segments)
+            finding = _compare(measurement, found[key])
+            if finding is None or await self._changed(measurement):
+                continue
+            if repair and finding.kind is not Kind.SHRUNK:
+                await self._repair(measurement, found[key])
+                finding = Finding(finding.window, finding.kind, finding.detail, repaired=True)
+            findings.append(finding)
+        return findings
+
+    async def _changed(self, measurement: Measurement) -> bool:
+        """Whether the window is being flushed again: then it is too early to judge."""
+        return not await self._windows.is_closed(measurement.key, measurement.revision)
+
+    async def _repair(self, measurement: Measurement, documents: Sequence[Document]) -> None:
+        """Store the measurement above all others, and only then delete them."""
+        stored = [stored_of(document) for document in documents]
+        write = write_number(await self._windows.now_ms(), secrets.randbits(32), stored)
+        refused = await self._store.insert([measurement.document(write)])
+        if not refused:
+            await self._store.delete(stored)
+
+
+def _compare(measurement: Measurement, documents: Sequence[Document]) -> Finding | None:
+    """What is wrong with the stored documents of one window, if anything."""
+    key = measurement.key
+    best = highest(map(stored_of, documents))
+    if best is None:
+        return Finding(key, Kind.MISSING, f"{measurement.revision} segments are not stored")
+    if best.revision > measurement.revision:
+        return Finding(key, Kind.SHRUNK, f"{best.revision} segments stored, {measurement.revision} in Redis")
+    if len(documents) > 1:
+        return Finding(key, Kind.DOUBLED, f"{len(documents)} measurements are stored")
+    different = _different_fields(measurement.document(best.write), documents[0])
+    return Finding(key, Kind.DIFFERENT, "; ".join(different)) if different else None
+
+
+def _different_fields(expected: Document, found: Document) -> list[str]:
+    return [
+        f"{name} should be {_value(expected, name)}, is {_value(found, name)}"
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+
+
+def _value(document: Document, name: str) -> Any:
+    return document.get(name, "absent")
