@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from streamproc.core import details
+from streamproc.core.details import Detail
+
+LEAST = Detail(1_714_557_600_000_000, 1, 2, 3, 6, 10, 20, "he", "en")
+FULL = Detail(1_714_557_600_000_000, 1, 2, 3, 7, 10, 20, "he", "en", "ios", 'no "key"\n', 2, 5, -6)
+
+
+def test_the_stored_form_is_an_array_whose_first_element_is_the_layout() -> None:
+    assert details.encode(LEAST) == b'[1,1714557600000000,1,2,3,6,10,20,"he","en","web","",0,null,null]'
+    assert details.encode(FULL) == b'[1,1714557600000000,1,2,3,7,10,20,"he","en","ios","no \\"key\\"\\n",2,5,-6]'
+
+
+def test_details_are_decoded_in_order() -> None:
+    assert details.decode_all([details.encode(FULL), details.encode(LEAST)]) == [FULL, LEAST]
+    assert details.decode_all([]) == []
+
+
+def test_a_detail_written_before_fields_were_appended_has_their_defaults() -> None:
+    assert details.decode_all([b'[1,1714557600000000,1,2,3,6,10,20,"he","en"]']) == [LEAST]
+
+
+def test_a_detail_with_fields_appended_later_is_still_read() -> None:
+    assert details.decode_all([details.encode(FULL)[:-1] + b',"later"]']) == [FULL]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"x", b"{}", b"[]", b"[1]", b"null", details.encode(LEAST).replace(b"[1,", b"[2,")]
+)
+def test_what_is_no_detail_of_this_layout_is_refused(raw: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        details.decode_all([details.encode(LEAST), raw])
