@@ -26,7 +26,7 @@ def add_pages(app: Any, pod: Pod) -> None:
 
     @app.page("/readyz", name="readyz")
     async def readyz(web: Any, _request: Any) -> Any:
-        """200 where Redis and MongoDB answer and every activity succeeds, else 503 and what is wrong."""
+        """200 where Redis and MongoDB answer, every activity succeeds and reading moves; else 503 and what is wrong."""
         trouble = pod.troubles
         body = orjson.dumps({"status": "ready"} if not trouble else {"status": "not ready", "trouble": trouble})
         return web.bytes(body, content_type="application/json", status=503 if trouble else 200)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Any, Final
 
 from pymongo.errors import ConnectionFailure, PyMongoError
 from redis import exceptions as redis_errors
@@ -30,6 +33,10 @@ from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.windows import WindowStore
 
 logger = logging.getLogger(__name__)
+
+_GOODBYE_S: Final = 1.0
+# Well above the longest wait of a reading loop: a block, a backoff, a commit that waits for Redis' answer.
+_STUCK_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Pod:
         self.redis = self._server("redis", redis.describe(redis_url))
         self.mongodb = self._server("mongodb", mongo.describe(mongodb_url))
         self._conditions = [self.redis, self.mongodb]
+        self._moved_s: dict[int, float] = {}
         self.redis_ready = asyncio.Event()
         self.mongodb_ready = asyncio.Event()
         self._commands = redis.connect(redis_url, cluster=settings.redis_cluster)
@@ -77,7 +85,6 @@ class Pod:
         settings = self.settings
         server = await redis.require_supported(self._commands)
         for roles in self.shards:
-            await roles.shard.agree_on_layout(shards=settings.shards, window_ms=settings.windowing.length_ms)
             await self.ensure_group(roles)
         self.redis.succeeded()
         self.redis_ready.set()
@@ -96,10 +103,23 @@ class Pod:
         logger.info("mongodb is ready: database %s", self.settings.mongodb_database)
 
     async def ensure_group(self, roles: ShardRoles) -> None:
-        """Make a missing stream or group, and say why the ledger began a new epoch."""
+        """Make a missing stream or group, and say why the ledger began a new epoch.
+
+        The layout is agreed on each time: where the group is missing, Redis may have been emptied.
+
+        Raises:
+            LayoutMismatch: this process must not run, or not any more.
+            redis.exceptions.RedisError: try again.
+        """
+        await self._agree_on_layout(roles, create=True)
         if reason := await roles.stream.ensure_group():
-            level = logging.INFO if reason == "first start" else logging.WARNING
+            level = logging.WARNING if self.redis_ready.is_set() else logging.INFO
             logger.log(level, "shard %d: stream and group created (%s)", roles.shard.number, reason)
+
+    async def check_layout(self) -> None:
+        """For commands that only read. Raises LayoutMismatch, redis.exceptions.RedisError."""
+        for roles in self.shards:
+            await self._agree_on_layout(roles, create=False)
 
     async def ping_mongodb(self) -> None:
         """Raises pymongo.errors.PyMongoError where MongoDB is away."""
@@ -112,10 +132,20 @@ class Pod:
         self._conditions.append(condition)
         return condition
 
+    def moved(self, shard: int) -> None:
+        """The reading loop of a shard has come round."""
+        self._moved_s[shard] = time.monotonic()
+
     @property
     def troubles(self) -> list[str]:
         """What keeps this pod from being ready, for people; empty where it is ready."""
-        return [condition.trouble for condition in self._conditions if not condition.holds]
+        now_s = time.monotonic()
+        stuck = [
+            f"reading of shard {shard} has not come round for {now_s - moved_s:.0f} s"
+            for shard, moved_s in self._moved_s.items()
+            if now_s - moved_s > _STUCK_S
+        ]
+        return [condition.trouble for condition in self._conditions if not condition.holds] + stuck
 
     def blame(self, activity: Condition, error: RedisError | PyMongoError) -> float:
         """Put trouble down to the server that is away, or else to what it refused. Returns how long to wait, in s."""
@@ -134,13 +164,17 @@ class Pod:
         return [Auditor(roles.shard, WindowStore(roles.shard, windowing), self._measurements) for roles in self.shards]
 
     async def close(self) -> None:
-        """Leave the groups and close all connections. Safe to call twice."""
+        """Leave the groups and close all connections. Safe to call twice, and soon over where a server is away."""
         if self.redis_ready.is_set() and self.redis.holds:
             for roles in self.shards:
-                await roles.stream.retire(0, only_self=True)
-        await self._reader.aclose()
-        await self._commands.aclose()
-        await self._mongo_client.close()
+                await _soon(self.redis, roles.stream.retire(0, only_self=True))
+        await _soon(self.redis, self._reader.aclose())
+        await _soon(self.redis, self._commands.aclose())
+        await _soon(self.mongodb, self._mongo_client.close())
+
+    async def _agree_on_layout(self, roles: ShardRoles, *, create: bool) -> None:
+        settings = self.settings
+        await roles.shard.agree_on_layout(shards=settings.shards, window_ms=settings.windowing.length_ms, create=create)
 
     def _server(self, name: str, address: str) -> Condition:
         condition = Condition(f"{name} at {address}", trouble=f"{name} at {address} has not answered yet")
@@ -175,3 +209,12 @@ class Pod:
             janitor=Janitor(stream, windows, self._measurements, windowing, metrics, settings.keep_policy),
             observer=Observer(shard, metrics),
         )
+
+
+async def _soon(server: Condition, goodbye: Awaitable[Any]) -> None:
+    """Wait for a goodbye, but not for long: janitors remove an idle consumer, connections end by themselves."""
+    try:
+        async with asyncio.timeout(_GOODBYE_S):
+            await goodbye
+    except (RedisError, PyMongoError, TimeoutError) as error:
+        logger.warning("%s: left without a goodbye: %s %s", server.what, type(error).__name__, error)

@@ -22,7 +22,13 @@ from streamproc.app import transport
 from streamproc.app.pages import add_pages
 from streamproc.app.pod import Pod, ShardRoles
 from streamproc.app.services import Committing, Intake, Preparing, services_of
+from streamproc.stores.mongo.collection import CollectionMismatch
+from streamproc.stores.mongo.collection import ServerTooOld as MongoTooOld
+from streamproc.stores.redis.connect import ServerTooOld as RedisTooOld
 from streamproc.stores.redis.entries import Batch
+from streamproc.stores.redis.shard import LayoutMismatch
+
+logger = logging.getLogger(__name__)
 
 # Faust tells of every service that starts and stops; what a person needs is said by ours.
 _quiet = logging.getLogger("faust.app")
@@ -30,6 +36,14 @@ _quiet = logging.getLogger("faust.app")
 
 class _WithoutKafka(BootStrategy):
     enable_kafka = False
+
+
+class CannotListen(RuntimeError):
+    """The HTTP server's address cannot be had. The message says why and what to do."""
+
+
+# Their messages say all that a person needs.
+_EXPLAINED = (LayoutMismatch, CollectionMismatch, MongoTooOld, RedisTooOld, CannotListen)
 
 
 class _Web(Web):
@@ -40,6 +54,16 @@ class _Web(Web):
     def _create_site(self) -> TCPSite:
         settings = self.app.pod.settings
         return TCPSite(self._runner, settings.web_host, settings.web_port)
+
+    async def start_server(self) -> None:
+        settings = self.app.pod.settings
+        try:
+            await super().start_server()
+        except OSError as error:
+            raise CannotListen(
+                f"cannot serve HTTP on {settings.web_host} port {settings.web_port}: {error.strerror or error}. Set "
+                "STREAMPROC_WEB_HOST to an address of this machine, STREAMPROC_WEB_PORT to a free port (0: any)"
+            ) from None
 
     @property
     def port(self) -> int:
@@ -58,11 +82,15 @@ class WorkerApp(faust.App):
         super().__init__("streamproc", broker=transport.BROKER, web_enabled=True, autodiscover=False)
         add_pages(self, pod)
         self.service(Preparing(pod))
+        # Faust stops services in the reverse order: intakes first, while everything they need still runs.
         for roles in pod.shards:
-            self._add_shard(roles)
+            for service in services_of(pod, roles):
+                self.service(service)
+        for roles in pod.shards:
+            self._add_intake(roles)
 
-    def _add_shard(self, roles: ShardRoles) -> None:
-        """One channel, one agent, one intake and the repeating services of a shard."""
+    def _add_intake(self, roles: ShardRoles) -> None:
+        """One channel, one agent and one intake of a shard."""
         channel = self.channel(maxsize=1)
         intake = Intake(self.pod, roles, lambda batch: channel.put(value=batch))
         committing = Committing(roles.consumer, intake)
@@ -75,8 +103,6 @@ class WorkerApp(faust.App):
             commit_batches
         )
         self.service(intake)
-        for service in services_of(self.pod, roles):
-            self.service(service)
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -106,10 +132,26 @@ def run(pod: Pod, loop: Any) -> int:
     app = WorkerApp(pod)
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_tells_of_no_crash)
     try:
         worker.execute_from_commandline()
     except SystemExit as exit_:
+        if exit_.code:
+            _tell_of_crash(exit_.__context__)
         return exit_.code if isinstance(exit_.code, int) else 1
     finally:
         sys.stdout.flush()
     return 0
+
+
+def _tells_of_no_crash(record: logging.LogRecord) -> bool:
+    """Faust tells of a crash three times over; `_tell_of_crash` does once."""
+    return not any(words in str(record.msg) for words in ("Crashed reason=", "Error: %r", "experienced a crash"))
+
+
+def _tell_of_crash(reason: BaseException | None) -> None:
+    if isinstance(reason, _EXPLAINED):
+        logger.error("this worker must not run: %s", reason)
+    else:
+        logger.error("the worker crashed: its entries and windows go to others", exc_info=reason)

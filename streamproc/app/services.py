@@ -31,7 +31,7 @@ from streamproc.stores.redis.entries import Batch
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_S: Final = 7.0
+_DRAIN_S: Final = 5.0
 _OBSERVE_S: Final = 1.0
 
 
@@ -88,6 +88,7 @@ class Intake(_QuietService):
     async def _read(self) -> None:
         await self.wait(self._pod.redis_ready)
         while not self.should_stop:
+            self._pod.moved(self._roles.shard.number)
             asked_for = self._roles.consumer.appetite
             batch = await self._next_batch()
             if batch is None or not self._counting.holds:
@@ -117,11 +118,13 @@ class Intake(_QuietService):
         finally:
             self._not_reading.set()
         self._pod.redis.succeeded()
+        if not (batch.entries or self._outstanding or self._roles.consumer.in_doubt):
+            self._counting.succeeded()  # there is nothing left that could fail
         return batch
 
     async def _after_trouble(self, error: RedisError) -> None:
         self._roles.consumer.doubt()
-        if not str(error).startswith("NOGROUP"):
+        if "NOGROUP" not in str(error):  # not at its beginning: a pipeline puts the command before it
             self._pod.blame(self._counting, error)
             return
         try:
@@ -152,7 +155,7 @@ class Intake(_QuietService):
                 await self._not_reading.wait()
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("left with %d batches uncommitted: other pods take them over", self._outstanding)
+            logger.warning("%s does not answer: other pods take over what was read here", self._pod.redis.what)
 
 
 class Committing:

@@ -9,14 +9,17 @@ import os
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamproc.core.windows import Windowing
 from streamproc.roles.consumer import ConsumePolicy
 from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
+from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
 
 PREFIX: Final = "STREAMPROC_"
@@ -24,6 +27,8 @@ _SECRETS: Final = ("redis_url", "mongodb_url", "erasure_key")
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+# https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
+DatabaseName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class InvalidSettings(ValueError):
@@ -58,7 +63,7 @@ class Settings(BaseSettings):
     )
     redis_cluster: bool = Field(False, description="Whether `redis_url` names a node of a cluster.")
     mongodb_url: SecretStr = Field(SecretStr("mongodb://127.0.0.1:27017"), description="MongoDB 5.0.5 or newer.")
-    mongodb_database: Name = Field("dubbing", description="Database of the measurements.")
+    mongodb_database: DatabaseName = Field("dubbing", description="Database of the measurements.")
     prefix: Name = Field("dubbing", description="First part of every Redis key.")
     shards: int = Field(1, ge=1, le=1024, description="Number of streams. Fixed for the life of the data.")
     group: Name = Field("streamproc", description="Consumer group.")
@@ -91,6 +96,20 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="One line per thing worth knowing, as text or JSON."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_address(cls, url: SecretStr) -> SecretStr:
+        if not _is_redis_address(url.get_secret_value()):
+            raise _no_address("redis://[user:password@]host[:port][/database], or rediss:// for TLS")
+        return url
+
+    @field_validator("mongodb_url")
+    @classmethod
+    def _mongodb_address(cls, url: SecretStr) -> SecretStr:
+        if not mongo.describe(url.get_secret_value()).startswith("mongodb"):
+            raise _no_address("mongodb://[user:password@]host[:port][,host...][/?options], or mongodb+srv://")
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -149,6 +168,25 @@ class Settings(BaseSettings):
 
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+def _is_redis_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - asked for, since it is only then looked at
+    except ValueError:
+        return False
+    database = parts.path.removeprefix("/")
+    if parts.scheme == "unix":
+        return bool(database)
+    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and (not database or database.isdecimal())
+
+
+def _no_address(form: str) -> PydanticCustomError:
+    """The value is not repeated: a piece of the password may stand anywhere in it."""
+    return PydanticCustomError(
+        "address", "must be {form}; percent-encode special characters in user and password", {"form": form}
+    )
 
 
 def _in_words(problem: Any) -> str:

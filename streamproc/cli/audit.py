@@ -15,6 +15,7 @@ from streamproc.app.settings import Settings
 from streamproc.cli.session import load_settings, set_up_log
 from streamproc.core.windows import WindowKey
 from streamproc.roles.auditor import Audit
+from streamproc.stores.redis.shard import LayoutMismatch
 
 
 @click.command(epilog="Example: streamproc audit --json")
@@ -32,6 +33,8 @@ def audit(repair: bool, as_json: bool) -> int:
         audits = asyncio.run(_audit(settings, repair=repair))
     except (RedisError, PyMongoError) as error:
         raise click.ClickException(f"the audit is not complete: {error}") from None
+    except LayoutMismatch as error:
+        raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(orjson.dumps({"clean": all(one.clean for one in audits), "shards": [_data(one) for one in audits]}))
     else:
@@ -43,6 +46,7 @@ def audit(repair: bool, as_json: bool) -> int:
 async def _audit(settings: Settings, *, repair: bool) -> list[Audit]:
     pod = Pod(settings)
     try:
+        await pod.check_layout()
         return [await auditor.run_once(repair=repair) for auditor in pod.auditors()]
     finally:
         await pod.close()

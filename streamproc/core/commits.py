@@ -1,10 +1,9 @@
 """Planning a commit: what is to become of each entry of a read batch.
 
-A window is the set of its segments, so a plan is only a grouping. Whether a segment counts or is a duplicate
-is decided by the window itself, in Redis, in the same step that acknowledges the entry (DESIGN: a window is a
-set; docs/adr/0001). What can be judged without Redis is judged here, from the entry alone: shape, `future`
-and `too_late`. Lateness looks at when the entry was *added*, never at when somebody got to it, so a backlog
-makes nothing late and every pod judges alike.
+A window is the set of its segments, so a plan is only a grouping. Whether a segment counts or is a duplicate is
+decided by the window itself, in Redis, in the same step that acknowledges the entry (docs/adr/0001). What can be judged
+without Redis is judged here, from the entry alone: shape, `future` and `too_late`. Lateness looks at when the entry was
+*added*, never at when somebody got to it, so a backlog makes nothing late and every pod judges alike.
 """
 
 from __future__ import annotations

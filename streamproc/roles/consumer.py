@@ -78,6 +78,11 @@ class Consumer:
         """How many entries the next batch asks for."""
         return self._appetite.entries
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether own pending entries are still to be read again."""
+        return self._in_doubt
+
     def doubt(self) -> None:
         """Something failed on the way: delivered entries may be in nobody's hands. Read own pending ones next."""
         # In the middle of reading them, the doubt may be about those already read: they are read once more.

@@ -15,7 +15,7 @@ from streamproc.stores.redis import scripts
 from streamproc.stores.redis.keys import WindowKeys
 from streamproc.stores.redis.shard import Shard
 
-# A script stalls everyone while it runs: 1000 entries in 400 windows stay near 5 ms (docs/performance.md).
+# A script stalls everyone while it runs: this keeps one near 5 ms.
 MAX_WINDOWS: Final = 400
 _KEYS_KEPT: Final = 50_000
 

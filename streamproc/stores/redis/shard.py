@@ -52,16 +52,18 @@ class Shard:
         """Run a script on this shard. Raises redis.exceptions.RedisError."""
         return await script(self.client, keys, args)
 
-    async def agree_on_layout(self, *, shards: int, window_ms: int) -> None:
-        """Write the layout if this is the first pod, else check that it is ours.
+    async def agree_on_layout(self, *, shards: int, window_ms: int, create: bool = True) -> None:
+        """Write the layout if this is the first pod, else check that it is ours. `create` off: only check.
 
         Raises:
             LayoutMismatch: naming each difference and the remedy.
         """
         ours = {"shards": shards, "window_ms": window_ms, "format_version": FORMAT_VERSION}
         flat = [part for item in ours.items() for part in item]
-        reply = await self.run(scripts.AGREE_LAYOUT, [self.keys.layout], flat)
+        reply = await self.run(scripts.AGREE_LAYOUT, [self.keys.layout], flat if create else [])
         found = {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
+        if not found and not create:
+            return
         different = [
             f"{name} is {found.get(name, 'absent')} there and {value} here"
             for name, value in ours.items()

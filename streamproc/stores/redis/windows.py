@@ -146,14 +146,24 @@ class WindowStore:
         return await self._shard.client.set(key, "1", nx=True, px=every_ms) is True
 
     def _parse(self, names: Sequence[bytes]) -> list[WindowKey]:
-        """The windows of these names. A name that a stranger wrote is reported, and holds up no other."""
+        """The windows of these names. Names that a stranger wrote are reported, and hold up no other."""
         windows = []
+        foreign = 0
         for name in names:
             try:
                 windows.append(self._windowing.parse_name(name.decode()))
-            except ValueError as error:
-                keys = self._shard.keys
-                logger.error("%s. Remove it: ZREM %s, or %s, or %s", error, keys.open, keys.taken, keys.closed)
+            except ValueError:
+                foreign += 1
+        if foreign:
+            keys = self._shard.keys
+            logger.error(
+                "%d members of %s, %s or %s name no window of this length, and are passed over: whatever wrote them "
+                "is not streamproc with these settings. Look with ZRANGE, remove with ZREM",
+                foreign,
+                keys.open,
+                keys.taken,
+                keys.closed,
+            )
         return windows
 
     def _segments_key(self, window: WindowKey) -> str:
