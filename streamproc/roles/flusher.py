@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from streamproc.core.details import Detail
 from streamproc.core.fold import Measurement, fold
 from streamproc.core.revisions import Decision, Stored, decide, write_number
 from streamproc.core.windows import Windowing, WindowKey
@@ -96,9 +97,19 @@ class Flusher:
     async def _fold(self, flush: _Flush) -> None:
         """Step 1. A window without segments was finished or erased by somebody else: it gets no measurement."""
         for keys in _slices(flush.taken.keys):
-            for key, segments in zip(keys, await self._windows.fetch(keys), strict=True):
+            for key, segments in zip(keys, await self._fetch(flush, keys), strict=True):
                 if segments:
                     flush.measurements[key] = fold(key, segments)
+
+    async def _fetch(self, flush: _Flush, keys: list[WindowKey]) -> list[dict[str, Detail]]:
+        """The segments of windows. One that cannot be read is set aside like one that MongoDB refuses."""
+        try:
+            return await self._windows.fetch(keys)
+        except ValueError as error:
+            if len(keys) == 1:
+                self._set_aside(flush, keys[0], error)
+                return [{}]
+        return [segments for key in keys for segments in await self._fetch(flush, [key])]
 
     async def _store_measurements(self, flush: _Flush) -> None:
         """Steps 2 to 4."""
@@ -135,6 +146,15 @@ class Flusher:
             flush.inserted[key] for key, verdict in verdicts.items() if verdict == "erased" and key in flush.inserted
         ]
         await self._store.delete(erased)
+
+    def _set_aside(self, flush: _Flush, key: WindowKey, error: ValueError) -> None:
+        flush.refused.add(key)
+        self._metrics.flush_failures.inc()
+        logger.error(
+            "window %s cannot be read, and waits: a newer streamproc, or a stranger, wrote some of its segments (%s)",
+            self._shown(key),
+            error,
+        )
 
     def _refuse(self, flush: _Flush, refused: Refused) -> None:
         flush.refused.add(refused.key)

@@ -27,7 +27,7 @@ from streamproc.stores.redis.commits import CommitStore, Outcome
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.entries import Batch, EntryStream
 from streamproc.stores.redis.shard import Shard
-from streamproc.stores.redis.survey import survey
+from streamproc.stores.redis.survey import Survey, survey
 from streamproc.stores.redis.windows import Taken, WindowStore
 
 T = TypeVar("T")
@@ -44,8 +44,11 @@ HOURS_AGO = (5, 4, 3)
 ERASED_UP_TO_HOURS_AGO = 4
 
 consumers = st.sampled_from(["alice", "bob", "carol"])
-segments = st.sampled_from(["s1", "s2", "s3", "s4", "s5", "s6"])
-users = st.sampled_from(["dana", "dana", ERASED_USER])
+events = st.tuples(
+    st.sampled_from(["s1", "s2", "s3", "s4", "s5", "s6"]),
+    st.sampled_from(["dana", "dana", ERASED_USER]),
+    st.integers(0, len(HOURS_AGO) - 1),
+)
 picks = st.integers(0, 1000)
 
 
@@ -80,11 +83,11 @@ class ShardAgainstModel(RuleBasedStateMachine):
         # What is on its way.
         self.hands: list[Batch] = []
         self.flights: list[Flight] = []
-        self.payloads: list[bytes] = []
         self.run(self.streams["alice"].ensure_group())
+        self.seen = self._survey()
         self.run(self.client.zadd(self.shard.keys.erased, {self.shard.user_hash(ERASED_USER): self.erased_up_to_ms}))
 
-    def run(self, work: Awaitable[Any, Any, T]) -> T:
+    def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
@@ -93,30 +96,12 @@ class ShardAgainstModel(RuleBasedStateMachine):
 
     # Producers, and a stranger
 
-    @rule(segment=segments, user=users, window=st.integers(0, len(HOURS_AGO) - 1))
-    def add(self, segment: str, user: str, window: int) -> None:
-        event = {
-            "segment_id": segment,
-            "channel_id": "kan-11",
-            "session_id": "session-7",
-            "user_id": user,
-            "received_at": datetime.fromtimestamp(self.starts[window] / 1000, UTC).isoformat(),
-            "extraction_ms": 1,
-            "dubbing_ms": 2,
-            "reinsertion_ms": 3,
-            "source_language": "he",
-            "target_language": "en",
-        }
-        self._xadd(orjson.dumps(event))
-
-    @rule()
-    def add_what_is_no_event(self) -> None:
-        self._xadd(b"{")
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.payloads)
-    def repeat_an_add(self, pick: int) -> None:
-        self._xadd(self.payloads[pick % len(self.payloads)])
+    @rule(added=st.lists(events | st.none(), min_size=1, max_size=6))
+    @precondition(lambda self: (self.seen.undelivered or 0) < 10)
+    def add(self, added: list[tuple[str, str, int] | None]) -> None:
+        """Few different events: most come more than once. None is what is no event."""
+        for event in added:
+            self.run(self.client.xadd(self.shard.keys.stream, {"data": self._payload(*event) if event else b"{"}))
 
     @rule(pick=picks)
     @precondition(lambda self: self.hands)
@@ -131,6 +116,7 @@ class ShardAgainstModel(RuleBasedStateMachine):
             self.disappeared += deleted
 
     @rule()
+    @precondition(lambda self: self.seen.ledger.counted > 3)
     def the_group_vanishes_and_is_made_anew(self) -> None:
         self.run(self.client.xgroup_destroy(self.shard.keys.stream, self.shard.group))
         assert self.run(self.streams["alice"].ensure_group()) == "group missing"
@@ -139,46 +125,55 @@ class ShardAgainstModel(RuleBasedStateMachine):
 
     # Consumers
 
-    @rule(consumer=consumers, count=st.integers(1, 8))
-    def read_new(self, consumer: str, count: int) -> None:
-        self._hold(self.run(self.streams[consumer].read_new(count, 0)))
-
     @rule(consumer=consumers)
-    def read_own(self, consumer: str) -> None:
-        self._hold(self.run(self.streams[consumer].read_own(5)))
+    @precondition(lambda self: self.seen.pending or self.seen.undelivered)
+    def consume_all_there_is(self, consumer: str) -> None:
+        """The plain course, so that later steps find something to do."""
+        for read in (self.streams[consumer].read_own, partial(self.streams[consumer].claim, 0)):
+            while (batch := self.run(read(100))).entries:
+                self.outcomes["lost"] += batch.lost
+                self._commit(batch)
+            self.outcomes["lost"] += batch.lost
+        self._commit(self.run(self.streams[consumer].read_new(100, 0)))
 
-    @rule(consumer=consumers)
-    def claim(self, consumer: str) -> None:
-        batch = self.run(self.streams[consumer].claim(0, 5))
-        self.outcomes["lost"] += batch.lost
-        self._hold(batch)
+    @rule(consumer=consumers, how=st.sampled_from(["new", "new", "own", "claim"]), count=st.integers(1, 8))
+    @precondition(lambda self: self.seen.pending or self.seen.undelivered)
+    def read(self, consumer: str, how: str, count: int) -> None:
+        stream = self.streams[consumer]
+        if how == "new":
+            batch = self.run(stream.read_new(count, 0))
+        elif how == "own":
+            batch = self.run(stream.read_own(count))
+        else:
+            batch = self.run(stream.claim(0, count))
+            self.outcomes["lost"] += batch.lost
+        if batch.entries:
+            self.hands.append(batch)
 
-    @rule(pick=picks)
+    @rule(pick=picks, how=st.sampled_from(["once", "twice", "the reply is lost", "the consumer dies"]))
     @precondition(lambda self: self.hands)
-    def commit(self, pick: int) -> None:
-        self._commit(self.hands.pop(pick % len(self.hands)))
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.hands)
-    def commit_twice(self, pick: int) -> None:
+    def end_with_a_batch(self, pick: int, how: str) -> None:
         batch = self.hands.pop(pick % len(self.hands))
+        if how == "the consumer dies":
+            return
         self._commit(batch)
-        assert self._commit(batch) == Outcome()
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.hands)
-    def commit_and_lose_the_reply(self, pick: int) -> None:
-        """Whoever holds the batch will commit it again, whenever that may be."""
-        self._commit(self.hands[pick % len(self.hands)])
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.hands)
-    def die_with_a_batch(self, pick: int) -> None:
-        self.hands.pop(pick % len(self.hands))
+        if how == "twice":
+            assert self._commit(batch) == Outcome()
+        elif how == "the reply is lost":
+            self.hands.append(batch)  # and will be committed again, whenever that may be
 
     # Flushers and the janitor
 
+    @rule()
+    @precondition(lambda self: self.seen.open or self.seen.taken)
+    def flush(self) -> None:
+        """The plain course."""
+        taken = self.run(self.windows.take_due(6, 60_000))
+        assert taken is not None
+        self._finish(Flight(taken, self._revisions(taken.keys)))
+
     @rule(limit=st.integers(1, 6), visibility_ms=st.sampled_from([0, 60_000]))
+    @precondition(lambda self: self.seen.open or self.seen.taken)
     def take(self, limit: int, visibility_ms: int) -> None:
         taken = self.run(self.windows.take_due(limit, visibility_ms))
         assert taken is not None
@@ -186,31 +181,22 @@ class ShardAgainstModel(RuleBasedStateMachine):
         if taken.keys:
             self.flights.append(Flight(taken, self._revisions(taken.keys)))
 
-    @rule(pick=picks)
+    @rule(pick=picks, how=st.sampled_from(["finished", "the reply is lost", "given back", "the flusher dies"]))
     @precondition(lambda self: self.flights)
-    def finish(self, pick: int) -> None:
-        self._finish(self.flights.pop(pick % len(self.flights)))
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.flights)
-    def finish_and_lose_the_reply(self, pick: int) -> None:
-        self._finish(self.flights[pick % len(self.flights)])
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.flights)
-    def give_back(self, pick: int) -> None:
+    def end_with_a_flush(self, pick: int, how: str) -> None:
         flight = self.flights.pop(pick % len(self.flights))
-        self.run(self.windows.give_back(flight.taken))
-
-    @rule(pick=picks)
-    @precondition(lambda self: self.flights)
-    def die_with_a_flush(self, pick: int) -> None:
-        """Its windows come back when their time is up."""
-        flight = self.flights.pop(pick % len(self.flights))
-        names = [WINDOWING.name(window) for window in flight.taken.keys]
-        self.run(self.client.zadd(self.shard.keys.taken, dict.fromkeys(names, 1), xx=True))
+        if how == "given back":
+            self.run(self.windows.give_back(flight.taken))
+        elif how == "the flusher dies":
+            names = [WINDOWING.name(window) for window in flight.taken.keys]
+            self.run(self.client.zadd(self.shard.keys.taken, dict.fromkeys(names, 1), xx=True))  # their time is up
+        else:
+            self._finish(flight)
+        if how == "the reply is lost":
+            self.flights.append(flight)
 
     @rule(limit=st.integers(1, 3))
+    @precondition(lambda self: self.seen.closed)
     def forget(self, limit: int) -> None:
         windows = self.run(self.windows.forgettable(limit))
         if not windows:
@@ -234,26 +220,34 @@ class ShardAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def what_is_not_stored_is_to_be_flushed(self) -> None:
-        open_, taken, closed = (self._names(key) for key in ("open", "taken", "closed"))
+        pipeline = self.client.pipeline(transaction=False)
+        for key in (self.shard.keys.open, self.shard.keys.taken, self.shard.keys.closed):
+            pipeline.zrange(key, 0, -1)
+        open_, taken, closed = self.run(pipeline.execute())
         for window, members in self.counted.items():
             name = WINDOWING.name(window).encode()
             if len(members) > self.stored[window]:
-                assert name in open_ | taken
+                assert name in open_ + taken
                 assert name not in closed
 
     @invariant()
     def the_indexes_name_the_windows_that_there_are(self) -> None:
-        for window, members in self.counted.items():
+        pipeline = self.client.pipeline(transaction=False)
+        for window in self.counted:
             name = WINDOWING.name(window)
             keys = self.shard.keys.window(name)
-            in_channel = self.run(self.client.sismember(keys.channel, name))
-            in_user = self.run(self.client.zscore(keys.user, name))
-            assert (bool(in_channel), in_user) == (bool(members), window.start_ms if members else None)
+            pipeline.sismember(keys.channel, name)
+            pipeline.zscore(keys.user, name)
+        expected = [
+            answer
+            for window, members in self.counted.items()
+            for answer in (bool(members), window.start_ms if members else None)
+        ]
+        assert self.run(pipeline.execute()) == expected
 
     @invariant()
     def the_ledger_balances_and_counts_every_outcome_once(self) -> None:
-        seen = self.run(survey(self.shard))
-        assert seen is not None
+        self.seen = seen = self._survey()
         assert seen.ledger.imbalance() == self.disappeared
         assert seen.mark_ms == (None if self.mark_ms < 0 else self.mark_ms)
         terms = ("counted", "duplicates", "dead_lettered", "erased", "forwarded", "lost")
@@ -261,13 +255,26 @@ class ShardAgainstModel(RuleBasedStateMachine):
 
     # How
 
-    def _xadd(self, payload: bytes) -> None:
-        self.payloads.append(payload)
-        self.run(self.client.xadd(self.shard.keys.stream, {"data": payload}))
+    def _survey(self) -> Survey:
+        seen = self.run(survey(self.shard))
+        assert seen is not None
+        return seen
 
-    def _hold(self, batch: Batch) -> None:
-        if batch.entries:
-            self.hands.append(batch)
+    def _payload(self, segment: str, user: str, window: int) -> bytes:
+        return orjson.dumps(
+            {
+                "segment_id": segment,
+                "channel_id": "kan-11",
+                "session_id": "session-7",
+                "user_id": user,
+                "received_at": datetime.fromtimestamp(self.starts[window] / 1000, UTC).isoformat(),
+                "extraction_ms": 1,
+                "dubbing_ms": 2,
+                "reinsertion_ms": 3,
+                "source_language": "he",
+                "target_language": "en",
+            }
+        )
 
     def _commit(self, batch: Batch) -> Outcome:
         """Commit, and have the model do the same."""
@@ -305,9 +312,6 @@ class ShardAgainstModel(RuleBasedStateMachine):
     def _revisions(self, windows: list[WindowKey]) -> dict[WindowKey, int]:
         return dict(zip(windows, self.run(self.windows.sizes(windows)), strict=True))
 
-    def _names(self, key: str) -> set[bytes]:
-        return set(self.run(self.client.zrange(getattr(self.shard.keys, key), 0, -1)))
-
 
 def _order(entry_id: bytes) -> tuple[int, int]:
     milliseconds, _, sequence = entry_id.partition(b"-")
@@ -317,5 +321,5 @@ def _order(entry_id: bytes) -> tuple[int, int]:
 def test_whatever_the_order_of_steps_the_shard_does_what_the_model_does(valkey: EmbeddedServer) -> None:
     run_state_machine_as_test(
         partial(ShardAgainstModel, valkey.url),  # type: ignore[arg-type]  # any factory will do
-        settings=settings(max_examples=60, stateful_step_count=30, deadline=None),
+        settings=settings(max_examples=80, stateful_step_count=40, deadline=None),
     )
