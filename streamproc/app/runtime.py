@@ -129,7 +129,7 @@ class _Worker(faust.Worker):
 
 
 def _collect_garbage_seldom() -> None:
-    """A batch is thousands of objects and no cycle: to look for cycles after every 700 new ones costs a fifth of all."""
+    """A batch is thousands of objects and no cycle: looking for cycles at every 700 new ones costs a fifth of all."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
