@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streamproc.core.details import Detail
@@ -119,13 +119,13 @@ class Flusher:
         for key, measurement in flush.measurements.items():
             known = stored.get(key, [])
             decision = decisions[key] = decide(measurement.revision, measurement.digest, known)
-            self._report(key, measurement, decision)
             if decision.insert:
                 write = write_number(flush.taken.now_ms, secrets.randbits(32), known)
                 flush.inserted[key] = Stored(key, measurement.revision, write, measurement.digest)
                 documents.append(measurement.document(write))
                 if known:
                     flush.revised.add(key)
+        self._report(decisions)
         for refused in await self._store.insert(documents):
             self._refuse(flush, refused)
         await self._store.delete(
@@ -141,7 +141,7 @@ class Flusher:
         }
         if not revisions:
             return
-        verdicts = await self._windows.finish(revisions, flush.taken.now_ms)
+        verdicts = await self._windows.finish(revisions, flush.taken)
         erased = [
             flush.inserted[key] for key, verdict in verdicts.items() if verdict == "erased" and key in flush.inserted
         ]
@@ -162,21 +162,25 @@ class Flusher:
         self._metrics.documents_refused.inc()
         logger.error("MongoDB refuses the measurement of window %s: %s", self._shown(refused.key), refused.reason)
 
-    def _report(self, key: WindowKey, measurement: Measurement, decision: Decision) -> None:
-        """Say so where Redis and MongoDB disagree in a way that only lost data explains."""
-        if decision.shrunk:
-            self._metrics.windows_shrunk.inc()
+    def _report(self, decisions: Mapping[WindowKey, Decision]) -> None:
+        """Say so, once a flush, where Redis and MongoDB disagree in a way that only lost data explains."""
+        shrunk = [key for key, decision in decisions.items() if decision.shrunk]
+        diverged = [key for key, decision in decisions.items() if decision.diverged]
+        self._metrics.windows_shrunk.inc(len(shrunk))
+        self._metrics.windows_diverged.inc(len(diverged))
+        if shrunk:
             logger.error(
-                "window %s has %d segments in Redis and more in MongoDB: Redis lost data; the stored hour is kept",
-                self._shown(key),
-                measurement.revision,
+                "%d windows have fewer segments in Redis than are stored: Redis lost data; what is stored is kept. "
+                "The first: %s",
+                len(shrunk),
+                self._shown(shrunk[0]),
             )
-        if decision.diverged:
-            self._metrics.windows_diverged.inc()
+        if diverged:
             logger.error(
-                "window %s holds other segments in Redis than were stored: Redis was rolled back and filled again; "
-                "the stored hour is replaced",
-                self._shown(key),
+                "%d windows have other segments in Redis than were stored: Redis was rolled back and filled again; "
+                "what is stored is replaced. The first: %s",
+                len(diverged),
+                self._shown(diverged[0]),
             )
 
     def _shown(self, key: WindowKey) -> str:
