@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test unit check format docs clean
+.PHONY: demo test unit check format docs simulate chaos soak clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -31,6 +31,21 @@ format: $(VENV)/.test
 # Pages that are generated from the code; a test compares them.
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.docs.generate
+
+# Proofs beyond the tests: a seed reproduces a failure, `make simulate SEED=42`, `make chaos SEED=7 SECONDS=600`.
+SEED ?= 1
+COUNT ?= 1
+SECONDS ?= 600
+MINUTES ?= 10
+
+simulate: $(VENV)/.test
+	$(BIN)/python -m tests.simulation $(SEED) $(COUNT)
+
+chaos: $(VENV)/.test
+	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
+
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -153,6 +153,16 @@ class Metrics:
             buckets=_SLOW_SECONDS,
         )
 
+        self.erasures_unfinished = Gauge(
+            "streamproc_erasures_unfinished", "Erasures that are asked for and not complete.", registry=r
+        )
+        self.erased_again = Counter(
+            "streamproc_erased_again",
+            "Windows, segments, entries, dead letters and measurements of erased users that had come back: Redis was "
+            "restored, or a flusher had slept.",
+            registry=r,
+        )
+
         self.dependency_up = Gauge(
             "streamproc_dependency_up", "1 while the dependency answers.", ["dependency"], registry=r
         )

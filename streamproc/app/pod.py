@@ -20,15 +20,18 @@ from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
 from streamproc.roles.auditor import Auditor
 from streamproc.roles.consumer import Consumer
+from streamproc.roles.eraser import Eraser, ErasureIncomplete
 from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
 from streamproc.roles.observer import Observer
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import ensure_collection
+from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure
 from streamproc.stores.mongo.measurements import MeasurementStore
 from streamproc.stores.redis import connect as redis
 from streamproc.stores.redis.commits import CommitStore
 from streamproc.stores.redis.entries import EntryStream
+from streamproc.stores.redis.erasure import ShardErasure
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.windows import WindowStore
 
@@ -72,8 +75,10 @@ class Pod:
         self._mongo_client = mongo.connect(mongodb_url, app_name="streamproc")
         self._database = self._mongo_client[settings.mongodb_database]
         self._measurements = MeasurementStore(self._database)
+        self._erasures = ErasureStore(self._database)
         self.consumer_name = f"{settings.consumer}-{secrets.token_hex(4)}"
         self.shards = [self._roles(number) for number in range(settings.shards)]
+        self.eraser = self._eraser()
 
     async def prepare_redis(self) -> None:
         """Check server and layout, make stream and group.
@@ -98,6 +103,8 @@ class Pod:
             pymongo.errors.PyMongoError: try again.
         """
         await ensure_collection(self._database)
+        if self.eraser:
+            await self._erasures.prepare()
         self.mongodb.succeeded()
         self.mongodb_ready.set()
         logger.info("mongodb is ready: database %s", self.settings.mongodb_database)
@@ -120,6 +127,12 @@ class Pod:
         """For commands that only read. Raises LayoutMismatch, redis.exceptions.RedisError."""
         for roles in self.shards:
             await self._agree_on_layout(roles, create=False)
+
+    async def check_erasure_key(self) -> None:
+        """For commands that erase. Raises LayoutMismatch, redis.exceptions.RedisError."""
+        await self.check_layout()
+        for roles in self.shards:
+            await roles.shard.require_erasure_key()
 
     async def ping_mongodb(self) -> None:
         """Raises pymongo.errors.PyMongoError where MongoDB is away."""
@@ -147,7 +160,7 @@ class Pod:
         ]
         return [condition.trouble for condition in self._conditions if not condition.holds] + stuck
 
-    def blame(self, activity: Condition, error: RedisError | PyMongoError) -> float:
+    def blame(self, activity: Condition, error: RedisError | PyMongoError | ErasureIncomplete) -> float:
         """Put trouble down to the server that is away, or else to what it refused. Returns how long to wait, in s."""
         if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
             condition = self.redis
@@ -175,6 +188,22 @@ class Pod:
     async def _agree_on_layout(self, roles: ShardRoles, *, create: bool) -> None:
         settings = self.settings
         await roles.shard.agree_on_layout(shards=settings.shards, window_ms=settings.windowing.length_ms, create=create)
+
+    def _eraser(self) -> Eraser | None:
+        """None without an erasure key: then nobody can be erased."""
+        settings = self.settings
+        key = self.shards[0].shard.erasure_key
+        if key is None:
+            return None
+        return Eraser(
+            [ShardErasure(roles.shard, settings.windowing) for roles in self.shards],
+            [MeasurementErasure(self._measurements)],
+            self._erasures,
+            key,
+            settings.windowing,
+            self.metrics,
+            settings.erase_policy,
+        )
 
     def _server(self, name: str, address: str) -> Condition:
         condition = Condition(f"{name} at {address}", trouble=f"{name} at {address} has not answered yet")

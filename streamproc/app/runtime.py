@@ -20,9 +20,10 @@ from faust.web.drivers.aiohttp import Web
 from mode.supervisors import CrashingSupervisor
 
 from streamproc.app import transport
+from streamproc.app.intake import Committing, Intake
 from streamproc.app.pages import add_pages
 from streamproc.app.pod import Pod, ShardRoles
-from streamproc.app.services import Committing, Intake, Preparing, services_of
+from streamproc.app.services import Preparing, erasing, services_of
 from streamproc.stores.mongo.collection import CollectionMismatch
 from streamproc.stores.mongo.collection import ServerTooOld as MongoTooOld
 from streamproc.stores.redis.connect import ServerTooOld as RedisTooOld
@@ -83,6 +84,8 @@ class WorkerApp(faust.App):
         super().__init__("streamproc", broker=transport.BROKER, web_enabled=True, autodiscover=False)
         add_pages(self, pod)
         self.service(Preparing(pod))
+        if pod.eraser:
+            self.service(erasing(pod, pod.eraser))
         # Faust stops services in the reverse order: intakes first, while everything they need still runs.
         for roles in pod.shards:
             for service in services_of(pod, roles):

@@ -6,7 +6,7 @@ needs (`Preparing` checks it, makes what is missing, and lets the others go). Co
 
 Stop, within 10 s, in this order, and each step is safe to repeat:
 
-    1. Intake stops reading, waits for the XREADGROUP in flight, and for what it handed over to be committed
+    1. `Intake` stops reading, waits for the XREADGROUP in flight, and for what it handed over to be committed
     2. the other services stop; a flush under way ends, or its windows go back when their time is up
     3. Faust stops the agents, the HTTP server and the app
     4. the consumer leaves the group, and connections are closed
@@ -25,24 +25,16 @@ from redis.exceptions import RedisError
 
 from streamproc.app.condition import Condition
 from streamproc.app.pod import Pod, ShardRoles
-from streamproc.core.commits import Plan
-from streamproc.roles.consumer import Consumer
-from streamproc.stores.redis.entries import Batch
+from streamproc.app.quiet import QuietService
+from streamproc.roles.eraser import Eraser, ErasureIncomplete
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_S: Final = 5.0
 _OBSERVE_S: Final = 1.0
+_ERASE_S: Final = 5.0
 
 
-class _QuietService(Service):
-    """A service that starts and stops without a word."""
-
-    abstract = True
-    mundane_level = "debug"
-
-
-class Preparing(_QuietService):
+class Preparing(QuietService):
     """Makes Redis and MongoDB ready, each as soon as it answers. A server or data that do not suit crash the worker."""
 
     def __init__(self, pod: Pod, **kwargs: Any) -> None:
@@ -67,130 +59,7 @@ class Preparing(_QuietService):
             await self.sleep(server.delay_s)
 
 
-class Intake(_QuietService):
-    """Reads batches of one shard and hands them to its agent, one ahead of what the agent is at."""
-
-    def __init__(
-        self, pod: Pod, roles: ShardRoles, hand_over: Callable[[Batch], Awaitable[Any]], **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self._pod = pod
-        self._roles = roles
-        self._hand_over = hand_over
-        self._counting = pod.activity(f"counting of shard {roles.shard.number}")
-        self._outstanding = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._not_reading = asyncio.Event()
-        self._not_reading.set()
-
-    @Service.task
-    async def _read(self) -> None:
-        await self.wait(self._pod.redis_ready)
-        while not self.should_stop:
-            self._pod.moved(self._roles.shard.number)
-            asked_for = self._roles.consumer.appetite
-            batch = await self._next_batch()
-            if batch is None or not self._counting.holds:
-                await self._idle.wait()  # what is in flight is still pending: reading it again would be in vain
-                await self.sleep(max(self._pod.redis.delay_s, self._counting.delay_s))
-            if batch is not None and batch.entries:
-                self._outstanding += 1
-                self._idle.clear()
-                await self._hand_over(batch)
-                if len(batch.entries) < asked_for:
-                    await self.sleep(self._pod.settings.commit_interval_seconds)
-
-    @Service.task
-    async def _look_for_abandoned(self) -> None:
-        while not self.should_stop:
-            self._roles.consumer.look_for_abandoned()
-            await self.sleep(self._pod.settings.claim_idle_seconds / 2)
-
-    async def _next_batch(self) -> Batch | None:
-        """The next batch; None after trouble with Redis."""
-        self._not_reading.clear()
-        try:
-            batch = await self._roles.consumer.next_batch()
-        except RedisError as error:
-            await self._after_trouble(error)
-            return None
-        finally:
-            self._not_reading.set()
-        self._pod.redis.succeeded()
-        if not (batch.entries or self._outstanding or self._roles.consumer.in_doubt):
-            self._counting.succeeded()  # there is nothing left that could fail
-        return batch
-
-    async def _after_trouble(self, error: RedisError) -> None:
-        self._roles.consumer.doubt()
-        if "NOGROUP" not in str(error):  # not at its beginning: a pipeline puts the command before it
-            self._pod.blame(self._counting, error)
-            return
-        try:
-            await self._pod.ensure_group(self._roles)
-        except RedisError as again:
-            self._pod.blame(self._counting, again)
-
-    def committed(self) -> None:
-        """The agent is done with one batch."""
-        self._counting.succeeded()
-        self._one_less()
-
-    def not_committed(self, error: RedisError) -> None:
-        """The agent failed with one batch: its entries are still pending, and will be read again."""
-        self._pod.blame(self._counting, error)
-        self._roles.consumer.doubt()
-        self._one_less()
-
-    def _one_less(self) -> None:
-        self._outstanding -= 1
-        if not self._outstanding:
-            self._idle.set()
-
-    async def on_stop(self) -> None:
-        """Drain: what was delivered to this pod is committed, or stays pending for another."""
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                await self._not_reading.wait()
-                await self._idle.wait()
-        except TimeoutError:
-            logger.warning("%s does not answer: other pods take over what was read here", self._pod.redis.what)
-
-
-class Committing:
-    """What the agent does with each batch: plan it while Redis carries out the last commit, then commit it."""
-
-    def __init__(self, consumer: Consumer, intake: Intake) -> None:
-        self._consumer = consumer
-        self._intake = intake
-        self._in_flight: asyncio.Task[None] | None = None
-
-    async def handle(self, batch: Batch) -> None:
-        """Plan a batch, collect the last commit's answer, send this one. Returns once it is on its way."""
-        try:
-            plan = await self._consumer.plan(batch)
-        except RedisError as error:
-            self._intake.not_committed(error)
-            return
-        if self._in_flight is not None:
-            await self._in_flight
-        self._in_flight = asyncio.create_task(self._commit(plan))
-        await asyncio.sleep(0)  # lets the commit be written to the socket before the next batch is planned
-
-    async def _commit(self, plan: Plan) -> None:
-        try:
-            await self._consumer.commit(plan)
-        except RedisError as error:
-            self._intake.not_committed(error)
-        except Exception as error:
-            # A task's exception would be seen only with the next batch, which may never come.
-            await self._intake.crash(error)
-        else:
-            self._intake.committed()
-
-
-class Repeating(_QuietService):
+class Repeating(QuietService):
     """Runs one role's `run_once` for ever.
 
     Args:
@@ -226,7 +95,7 @@ class Repeating(_QuietService):
         """Run once. Returns how long to wait, in seconds."""
         try:
             more = await self._run_once()
-        except (RedisError, PyMongoError) as error:
+        except (RedisError, PyMongoError, ErasureIncomplete) as error:
             return self._pod.blame(self._activity, error)
         self._activity.succeeded()
         return 0.0 if more else self._pause_s
@@ -257,3 +126,14 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
         Repeating(pod, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
         Repeating(pod, f"housekeeping {of_shard}", both, keep_house, min(30.0, window_s)),
     ]
+
+
+def erasing(pod: Pod, eraser: Eraser) -> Service:
+    """The repeating service of a pod that erases people, in all shards and in what is stored of them."""
+
+    async def erase() -> bool:
+        await eraser.run_once()
+        return False
+
+    both = [pod.redis_ready, pod.mongodb_ready]
+    return Repeating(pod, "erasing", both, erase, min(_ERASE_S, pod.settings.window_seconds))

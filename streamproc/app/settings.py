@@ -17,12 +17,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from streamproc.core.windows import Windowing
 from streamproc.roles.consumer import ConsumePolicy
+from streamproc.roles.eraser import ErasePolicy
 from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
 
 PREFIX: Final = "STREAMPROC_"
+_KEY_CHARACTERS: Final = 16
+MAKE_KEY: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 _SECRETS: Final = ("redis_url", "mongodb_url", "erasure_key")
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
@@ -92,7 +95,9 @@ class Settings(BaseSettings):
     dead_letter_retention_seconds: Seconds = Field(604_800, description="How long dead letters are kept.")
     web_host: str = Field("127.0.0.1", min_length=1, description="Address that the HTTP server listens on.")
     web_port: int = Field(8080, ge=0, le=65_535, description="Port of the HTTP server; 0 picks a free one.")
-    erasure_key: SecretStr = Field(SecretStr(""), description="Key of the hash by which an erased user is recognised.")
+    erasure_key: SecretStr = Field(
+        SecretStr(""), description="Key of the hash by which an erased user is recognised. At least 16 characters."
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="One line per thing worth knowing, as text or JSON."
     )
@@ -110,6 +115,14 @@ class Settings(BaseSettings):
         if not mongo.describe(url.get_secret_value()).startswith("mongodb"):
             raise _no_address("mongodb://[user:password@]host[:port][,host...][/?options], or mongodb+srv://")
         return url
+
+    @field_validator("erasure_key")
+    @classmethod
+    def _hard_to_guess(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key) < _KEY_CHARACTERS:
+            form = f"must have at least {_KEY_CHARACTERS} characters, or the erased can be guessed. {MAKE_KEY}"
+            raise PydanticCustomError("key", "{form}", {"form": form})
+        return key
 
     @classmethod
     def settings_customise_sources(
@@ -155,6 +168,13 @@ class Settings(BaseSettings):
     @property
     def flush_policy(self) -> FlushPolicy:
         return FlushPolicy(visibility_ms=_ms(self.flush_visibility_seconds))
+
+    @property
+    def erase_policy(self) -> ErasePolicy:
+        return ErasePolicy(
+            flush_visibility_ms=_ms(self.flush_visibility_seconds),
+            measurement_retention_ms=EXPIRE_AFTER_SECONDS * 1000,
+        )
 
     @property
     def keep_policy(self) -> KeepPolicy:

@@ -13,7 +13,7 @@ import click
 
 from streamproc import __version__
 
-_COMMANDS: Final = ("audit", "demo", "init", "publish", "worker")
+_COMMANDS: Final = ("audit", "demo", "erase", "init", "publish", "worker")
 
 
 class _LazyGroup(click.Group):

@@ -140,7 +140,7 @@ class Planner:
         start_ms = windowing.start_of(received_at_us // 1000)
         # An id ahead of Redis' own clock means the clock was set back: the smaller of the two is when it came.
         added_ms = min(entry_ms(entry_id), now_ms)
-        if received_at_us > (added_ms + windowing.future_ms) * 1000 or added_ms > windowing.forgettable_at(start_ms):
+        if received_at_us > (added_ms + windowing.future_ms) * 1000 or added_ms > windowing.late_until(start_ms):
             plan.dead.append(_untimely(entry_id, fields, event, start_ms, added_ms, windowing))
             return
         key = WindowKey(start_ms, event.channel_id, event.session_id, event.user_id)
@@ -190,7 +190,7 @@ def _untimely(
     entry_id: str, fields: Sequence[bytes], event: Event, start_ms: int, added_ms: int, windowing: Windowing
 ) -> DeadLetter:
     received = event.received_at.isoformat()
-    if added_ms > windowing.forgettable_at(start_ms):
+    if added_ms > windowing.late_until(start_ms):
         late_s = (added_ms - windowing.end_of(start_ms)) / 1000
         reason = Reason.TOO_LATE
         allowed_s = windowing.horizon_ms / 1000

@@ -56,10 +56,11 @@ def decide(revision: int, digest: str, stored: list[Stored]) -> Decision:
 def write_number(now_ms: int, random_bits: int, stored: Iterable[Stored] = ()) -> int:
     """A number for one insert: milliseconds and 20 random bits, and above every write stored of the window.
 
-    The clock alone would not do: after a failover it may lag behind the one that numbered the last write.
+    The clock alone would not do: after a failover it may lag behind the one that numbered the last write. Then the
+    millisecond after that write counts; the random bits stay, for two flushers may see the same last write.
     """
-    number = (now_ms << _RANDOM_BITS) | (random_bits & ((1 << _RANDOM_BITS) - 1))
-    return max([number, *(one.write + 1 for one in stored)])
+    last_ms = max((one.write >> _RANDOM_BITS for one in stored), default=-1)
+    return (max(now_ms, last_ms + 1) << _RANDOM_BITS) | (random_bits & ((1 << _RANDOM_BITS) - 1))
 
 
 def _rank(stored: Stored) -> tuple[int, int]:

@@ -74,9 +74,17 @@ class Windowing:
         on_time = start_ms + self.length_ms + self.grace_ms
         return on_time if added_ms < on_time else added_ms + self.quiet_ms
 
-    def forgettable_at(self, start_ms: int) -> int:
-        """The low watermark from which nothing added can belong to the window any more."""
+    def late_until(self, start_ms: int) -> int:
+        """When the last entry may be added that still counts."""
         return start_ms + self.length_ms + self.horizon_ms
+
+    def forgettable_at(self, start_ms: int) -> int:
+        """The low watermark from which nothing added can belong to the window any more.
+
+        Not at once when the last may be added: Redis' clock may be set back, by an administrator or a failover, as far
+        as clocks are taken to disagree.
+        """
+        return self.late_until(start_ms) + self.future_ms
 
     def hour_name(self, start_ms: int) -> str:
         """``YYYYMMDDHH`` in UTC, with ``MMSS`` after it where windows are not whole hours."""

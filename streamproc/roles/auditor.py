@@ -106,17 +106,28 @@ class Auditor:
             if not segments:
                 continue  # forgotten or erased since it was listed
             measurement = fold(key, segments)
-            finding = _compare(measurement, found[key])
-            if finding is None or await self._changed(measurement):
-                continue
-            if repair and finding.kind is not Kind.SHRUNK:
-                finding = replace(finding, repaired=await self._repair(measurement, found[key]))
-            findings.append(finding)
+            if _compare(measurement, found[key]) and (finding := await self._confirm(measurement, repair=repair)):
+                findings.append(finding)
         return findings
 
-    async def _changed(self, measurement: Measurement) -> bool:
-        """Whether the window is being flushed again: then it is too early to judge."""
-        return not await self._windows.is_closed(measurement.key, measurement.revision)
+    async def _confirm(self, measurement: Measurement, *, repair: bool) -> Finding | None:
+        """Look once more. A window that is closed all the while, with the same segments, is what MongoDB must hold.
+
+        What was read one after the other may differ only because the window grew and was flushed in between.
+        """
+        if not await self._is_closed(measurement):
+            return None
+        documents = (await self._store.documents([measurement.key]))[measurement.key]
+        finding = _compare(measurement, documents)
+        if finding is None or not await self._is_closed(measurement):
+            return None
+        if repair and finding.kind is not Kind.SHRUNK:
+            return replace(finding, repaired=await self._repair(measurement, documents))
+        return finding
+
+    async def _is_closed(self, measurement: Measurement) -> bool:
+        """Whether the window is not being flushed again: then it is too early to judge."""
+        return await self._windows.is_closed(measurement.key, measurement.revision)
 
     async def _repair(self, measurement: Measurement, documents: Sequence[Document]) -> bool:
         """Store the measurement above all others, and only then delete them. Returns whether MongoDB took it."""

@@ -74,7 +74,7 @@ def test_keys_are_those_that_the_code_makes() -> None:
     keys: Any = ShardKeys("dubbing", "s")  # type: ignore[arg-type]
     single = {value for name, value in vars(keys).items() if not name.startswith("_")}
     window = keys.window("<hour>:<channel>:<session>:<user>")
-    made = single | {window.segments, window.channel, window.user, keys.turn("swept")}
+    made = single | {window.segments, window.channel, window.user, keys.turn("swept"), keys.turn("erased")}
     assert set(names(PAGE, "Redis keys")) == made
 
 

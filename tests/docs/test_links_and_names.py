@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import suppress
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
@@ -50,7 +51,8 @@ def test_every_command_and_option_named_exists(page: Path) -> None:
         name, *arguments = (word for word in words if word != "--help")
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, words
-        command.make_context(name, arguments)
+        with suppress(click.MissingParameter):  # a page may name a command without all that it needs
+            command.make_context(name, arguments)
 
 
 def _command_lines(page: Path) -> list[list[str]]:

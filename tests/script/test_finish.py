@@ -10,6 +10,7 @@ from streamproc.core.windows import WindowKey
 from .conftest import HOUR_MS, KEYS, NAME, START_MS, WINDOW, WINDOWING, Scripts
 
 NOW_MS = START_MS + 2 * HOUR_MS
+UNTIL_MS = NOW_MS + 60_000
 LATER_MS = NOW_MS + 30_000
 FORGETTABLE_MS = WINDOWING.forgettable_at(START_MS)
 
@@ -23,9 +24,9 @@ def finish(shard: Scripts, *windows: tuple[WindowKey, int, str]) -> list[str]:
         keys.append(KEYS.window(name).segments)
         packed.append((name, revision, user_hash, window.start_ms, WINDOWING.forgettable_at(window.start_ms)))
     batch = msgspec.msgpack.encode(packed)
-    verdicts: list[str] = shard.run("finish", keys, NOW_MS, batch)
+    verdicts: list[str] = shard.run("finish", keys, NOW_MS, UNTIL_MS, batch)
     before = shard.dump()
-    assert shard.run("finish", keys, NOW_MS, batch) == verdicts
+    assert shard.run("finish", keys, NOW_MS, UNTIL_MS, batch) == verdicts
     assert shard.dump() == before
     return verdicts
 
@@ -67,11 +68,22 @@ def test_a_flush_of_three_segments_ends_by_what_is_there_now(
         shard.redis.zadd(KEYS.open, {NAME: found.open_at_ms})
     if found.closed:
         shard.redis.zadd(KEYS.closed, {NAME: FORGETTABLE_MS})
-    shard.redis.zadd(KEYS.taken, {NAME: 5, "another": 6})
+    shard.redis.zadd(KEYS.taken, {NAME: UNTIL_MS, "another": 6})
     assert finish(shard, (WINDOW, 3, "hash-of-dana")) == [verdict]
     assert shard.taken() == {"another": 6}
     assert shard.open() == ({} if open_after is None else {NAME: open_after})
     assert shard.closed() == ({NAME: FORGETTABLE_MS} if closed_after else {})
+
+
+@pytest.mark.parametrize(("erased_up_to_ms", "verdict"), [(-1, "taken"), (START_MS, "erased")])
+def test_a_window_that_another_flusher_took_meanwhile_is_left_to_it(
+    shard: Scripts, erased_up_to_ms: int, verdict: str
+) -> None:
+    shard.redis.hset(KEYS.window(NAME).segments, mapping={"s1": "", "s2": ""})
+    shard.redis.zadd(KEYS.erased, {"hash-of-dana": erased_up_to_ms})
+    shard.redis.zadd(KEYS.taken, {NAME: UNTIL_MS + 1})
+    assert finish(shard, (WINDOW, 2, "hash-of-dana")) == [verdict]
+    assert (shard.open(), shard.taken(), shard.closed()) == ({}, {NAME: UNTIL_MS + 1}, {})
 
 
 def test_each_window_has_its_own_verdict(shard: Scripts) -> None:

@@ -19,7 +19,7 @@ from streamproc.stores.redis.entries import EntryStream
 from streamproc.stores.redis.keys import ShardKeys
 from streamproc.stores.redis.shard import LayoutMismatch, Shard
 from streamproc.stores.redis.survey import Survey, survey
-from streamproc.stores.redis.windows import WindowStore
+from streamproc.stores.redis.windows import Taken, WindowStore
 
 #: Late events are due at once, so that a test need not wait.
 WINDOWING = Windowing(quiet_ms=0)
@@ -294,37 +294,38 @@ async def test_trimming_tells_how_much_went(stores: Stores) -> None:
 # Windows
 
 
-async def _take(stores: Stores) -> list[WindowKey]:
+async def _take(stores: Stores, *expected: WindowKey) -> Taken:
     taken = await stores.windows.take_due(10, MINUTE_MS)
     assert taken is not None
-    return taken.keys
+    assert taken.keys == list(expected)
+    assert taken.until_ms == taken.now_ms + MINUTE_MS
+    return taken
 
 
 async def test_a_window_is_taken_finished_and_taken_again_when_it_grows(stores: Stores) -> None:
     windows, window = stores.windows, stores.window
-    now_ms = await windows.now_ms()
     await stores.count("s1", "s2")
-    assert await _take(stores) == [window]
-    assert await _take(stores) == []
-    assert await windows.finish({window: 2}, now_ms) == {window: "closed"}
-    assert await _take(stores) == []
+    taken = await _take(stores, window)
+    await _take(stores)
+    assert await windows.finish({window: 2}, taken) == {window: "closed"}
+    await _take(stores)
 
     await stores.count("s3")
-    assert await _take(stores) == [window]
+    taken = await _take(stores, window)
     await stores.count("s4")
-    assert await windows.finish({window: 3}, now_ms) == {window: "open"}
-    assert await _take(stores) == [window]
-    assert await windows.finish({window: 4}, now_ms) == {window: "closed"}
+    assert await windows.finish({window: 3}, taken) == {window: "open"}
+    taken = await _take(stores, window)
+    assert await windows.finish({window: 4}, taken) == {window: "closed"}
     seen = await stores.survey()
     assert (seen.open, seen.taken, seen.closed) == (0, 0, 1)
 
 
 async def test_a_window_of_a_user_erased_meanwhile_is_told_as_erased(stores: Stores) -> None:
     await stores.count("s1")
-    await _take(stores)
+    taken = await _take(stores, stores.window)
     user_hash = stores.shard.user_hash(stores.window.user_id)
     await stores.client.zadd(stores.shard.keys.erased, {user_hash: stores.window.start_ms})
-    verdicts = await stores.windows.finish({stores.window: 1}, await stores.windows.now_ms())
+    verdicts = await stores.windows.finish({stores.window: 1}, taken)
     assert verdicts == {stores.window: "erased"}
 
 
@@ -334,20 +335,19 @@ async def test_windows_given_back_are_due_again(stores: Stores) -> None:
     assert taken is not None
     assert await stores.windows.give_back(taken) == 1
     assert await stores.windows.give_back(taken) == 0
-    assert await _take(stores) == [stores.window]
+    await _take(stores, stores.window)
 
 
 async def test_a_window_is_forgotten_past_its_horizon_and_stays_forgotten(stores: Stores) -> None:
     await stores.count("s1")
-    await _take(stores)
-    now_ms = await stores.windows.now_ms()
-    await stores.windows.finish({stores.window: 1}, now_ms)
+    taken = await _take(stores, stores.window)
+    await stores.windows.finish({stores.window: 1}, taken)
     assert await stores.windows.forgettable(10) == []  # its horizon is a day
 
     elapsed = WindowStore(stores.shard, Windowing(horizon_ms=0))
-    await elapsed.finish({stores.window: 1}, now_ms)
+    await elapsed.finish({stores.window: 1}, taken)
     assert await elapsed.forgettable(10) == [stores.window]
-    assert await elapsed.forget({stores.window: 1}, now_ms) == {stores.window: "forgotten"}
+    assert await elapsed.forget({stores.window: 1}, taken.now_ms) == {stores.window: "forgotten"}
     assert await elapsed.fetch([stores.window]) == [{}]
     await stores.add("s2")
     assert (await stores.commit_new()).duplicates == 1
@@ -356,10 +356,9 @@ async def test_a_window_is_forgotten_past_its_horizon_and_stays_forgotten(stores
 
 async def test_a_window_with_more_segments_than_are_stored_is_not_forgotten(stores: Stores) -> None:
     await stores.count("s1", "s2")
-    await _take(stores)
-    now_ms = await stores.windows.now_ms()
-    await stores.windows.finish({stores.window: 2}, now_ms)
-    assert await stores.windows.forget({stores.window: 1}, now_ms) == {stores.window: "open"}
+    taken = await _take(stores, stores.window)
+    await stores.windows.finish({stores.window: 2}, taken)
+    assert await stores.windows.forget({stores.window: 1}, taken.now_ms) == {stores.window: "open"}
     assert await stores.windows.sizes([stores.window]) == [2]
 
 

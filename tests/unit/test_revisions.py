@@ -68,9 +68,14 @@ def test_the_highest_has_most_segments_then_the_latest_write() -> None:
 
 
 def test_a_write_number_is_above_every_one_stored_even_when_the_clock_lags() -> None:
-    ahead = write_number(NOW_MS + 60_000, 7)
+    ahead = write_number(NOW_MS + 60_000, 2**20 - 1)
     assert write_number(NOW_MS, 0, [stored(5, 3), stored(5, ahead), stored(6, 4)]) == ahead + 1
-    assert write_number(NOW_MS, 0, [stored(5, NOW_MS << 20)]) == (NOW_MS << 20) + 1
+    assert write_number(NOW_MS, 0, [stored(5, NOW_MS << 20)]) == (NOW_MS + 1) << 20
+
+
+def test_two_flushers_that_saw_the_same_last_write_number_theirs_apart() -> None:
+    last = [stored(5, write_number(NOW_MS, 2**20 - 1))]
+    assert write_number(NOW_MS, 1, last) != write_number(NOW_MS, 2, last)
 
 
 def test_write_numbers_grow_with_time_whatever_the_random_bits() -> None:

@@ -130,9 +130,13 @@ def test_a_window_is_due_after_its_grace_and_after_a_late_entry_when_it_has_been
     assert HOURLY.due_at(TEN, added_ms) == due_ms
 
 
-def test_a_window_may_be_forgotten_from_its_end_plus_horizon() -> None:
-    assert HOURLY.forgettable_at(TEN) == TEN + HOUR_MS + 86_400_000
-    assert SHORT.forgettable_at(TEN) == TEN + 5_000 + 60_000
+def test_a_window_takes_late_entries_until_its_end_plus_horizon() -> None:
+    assert HOURLY.late_until(TEN) == TEN + HOUR_MS + 86_400_000
+    assert SHORT.late_until(TEN) == TEN + 5_000 + 60_000
+
+
+def test_a_window_is_kept_longer_than_it_takes_late_entries_as_the_clock_may_be_set_back() -> None:
+    assert HOURLY.forgettable_at(TEN) == HOURLY.late_until(TEN) + HOURLY.future_ms
 
 
 def test_a_windowing_is_fixed() -> None:

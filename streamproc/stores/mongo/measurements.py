@@ -89,8 +89,11 @@ class MeasurementStore:
 
     async def erase_user(self, user_id: str, up_to_start_ms: int) -> int:
         """Delete the user's measurements of all windows up to and with the one that starts at `up_to_start_ms`."""
-        erased = {"metadata.user_id": user_id, "metadata.hour": {"$lte": _date(up_to_start_ms)}}
-        return (await self._collection.delete_many(erased)).deleted_count
+        return (await self._collection.delete_many(_of_user(user_id, up_to_start_ms))).deleted_count
+
+    async def count_user(self, user_id: str, up_to_start_ms: int) -> int:
+        """How many measurements `erase_user` would delete."""
+        return await self._collection.count_documents(_of_user(user_id, up_to_start_ms))
 
     async def documents_between(self, since_ms: int, until_ms: int) -> AsyncIterator[Document]:
         """The measurements (without `_id`) of windows that start in ``[since_ms, until_ms)``, in order of time.
@@ -134,6 +137,11 @@ def _exactly(stored: Stored) -> Document:
         "metadata.revision": stored.revision,
         "metadata.write": stored.write,
     }
+
+
+def _of_user(user_id: str, up_to_start_ms: int) -> Document:
+    """Selects a user's measurements up to and with a window. By metaField only, as it selects what is deleted."""
+    return {"metadata.user_id": user_id, "metadata.hour": {"$lte": _date(up_to_start_ms)}}
 
 
 def _between(since_ms: int, until_ms: int) -> Document:

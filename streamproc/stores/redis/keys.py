@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamproc.core.windows import escape
+
+# What SCAN and its kin take for a pattern: https://redis.io/docs/latest/commands/keys/
+_AS_IT_IS = str.maketrans({sign: f"\\{sign}" for sign in "*?[]^\\"})
+
 
 @dataclass(frozen=True, slots=True)
 class WindowKeys:
@@ -37,6 +42,27 @@ class ShardKeys:
     def turn(self, task: str) -> str:
         """Exists while a task that one pod does for all need not be done again."""
         return f"{self._tagged}turn:{task}"
+
+    def user(self, user_id: str) -> str:
+        """The index of a user's windows."""
+        return f"{self._tagged}user:{escape(user_id)}"
+
+    def names_of(self, user_id: str) -> str:
+        """The pattern of the names of a user's windows, for SCAN and its kin."""
+        return f"*:{escape(user_id).translate(_AS_IT_IS)}"
+
+    def segments_of(self, user_id: str) -> str:
+        """The pattern of the keys of a user's windows."""
+        return f"{self._tagged}segment:{self.names_of(user_id)}"
+
+    def name_in(self, segments: bytes) -> bytes:
+        """The name of the window that this key holds."""
+        return segments.removeprefix(f"{self._tagged}segment:".encode())
+
+    @property
+    def channels(self) -> str:
+        """The pattern of the keys of all channel indexes."""
+        return f"{self._tagged}channel:*"
 
     def window(self, name: str) -> WindowKeys:
         """The keys of a window by its name, ``<hour>:<channel>:<session>:<user>``, identifiers escaped."""

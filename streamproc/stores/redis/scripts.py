@@ -46,10 +46,15 @@ class Script:
             return await client.execute_command("EVAL", self._source, len(keys), *keys, *args)
 
 
+AGREE_KEY: Final = Script("agree_key")
 AGREE_LAYOUT: Final = Script("agree_layout")
 CLAIM: Final = Script("claim")
 COMMIT: Final = Script("commit")
 ENSURE_GROUP: Final = Script("ensure_group")
+ERASE_ENTRIES: Final = Script("erase_entries")
+ERASE_FORGET: Final = Script("erase_forget")
+ERASE_TURN: Final = Script("erase_turn")
+ERASE_WINDOWS: Final = Script("erase_windows")
 FINISH: Final = Script("finish")
 FORGET: Final = Script("forget")
 FORGETTABLE: Final = Script("forgettable")
@@ -60,10 +65,15 @@ SUSPECT: Final = Script("suspect")
 TAKE_DUE: Final = Script("take_due")
 TRIM: Final = Script("trim")
 ALL: Final = (
+    AGREE_KEY,
     AGREE_LAYOUT,
     CLAIM,
     COMMIT,
     ENSURE_GROUP,
+    ERASE_ENTRIES,
+    ERASE_FORGET,
+    ERASE_TURN,
+    ERASE_WINDOWS,
     FINISH,
     FORGET,
     FORGETTABLE,

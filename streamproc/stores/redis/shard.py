@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from streamproc.core.erasure_key import ErasureKey
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.connect import AnyRedis
 from streamproc.stores.redis.keys import ShardKeys
@@ -44,7 +43,7 @@ class Shard:
         self.prefix = prefix
         self.group = group
         self.keys = ShardKeys(prefix, number)
-        self._erasure_key = erasure_key.encode()
+        self.erasure_key = ErasureKey(erasure_key) if erasure_key else None
         # The same users come again and again: an HMAC costs a microsecond, a look-up a tenth of it.
         self.user_hash = lru_cache(maxsize=100_000)(self._hash_user)
 
@@ -74,8 +73,37 @@ class Shard:
                 f"the data under {self.keys.layout} was made with other settings: {'; '.join(different)}. Give this "
                 "process the same SHARDS and WINDOW_SECONDS, or use another PREFIX for the new ones"
             )
+        if create:
+            await self._agree_on_erasure_key()
+
+    async def require_erasure_key(self) -> None:
+        """Check that those who count here recognise whom this process erases.
+
+        Raises:
+            LayoutMismatch: they have no erasure key, or another one; the message says what to do.
+        """
+        if not await self._agree_on_erasure_key(write=False):
+            raise LayoutMismatch(
+                f"no worker with an ERASURE_KEY has run on the data under {self.keys.layout}, and one without goes on "
+                "counting for whoever is erased. Start all workers with the ERASURE_KEY of this process, then try again"
+            )
+
+    async def _agree_on_erasure_key(self, *, write: bool = True) -> bool:
+        """Whether there is an erasure key in force, and it is ours.
+
+        The first pod that has one writes its fingerprint down. From then on one that has none must not run: it would
+        count for those who were erased. Where nobody has a key, nobody needs one.
+        """
+        ours = self.erasure_key.fingerprint if self.erasure_key else ""
+        reply: bytes = await self.run(scripts.AGREE_KEY, [self.keys.layout], [ours if write else ""])
+        theirs = reply.decode()
+        if theirs not in ("", ours):
+            found = "another ERASURE_KEY" if ours else "no ERASURE_KEY"
+            raise LayoutMismatch(
+                f"people may have been erased from the data under {self.keys.layout}, and this process has {found}: it "
+                "would not recognise them. Give it the ERASURE_KEY of the others"
+            )
+        return theirs != ""
 
     def _hash_user(self, user_id: str) -> str:
-        if not self._erasure_key:
-            return ""
-        return hmac.new(self._erasure_key, user_id.encode(), hashlib.sha256).hexdigest()
+        return self.erasure_key.hash(user_id) if self.erasure_key else ""

@@ -21,11 +21,12 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Taken(NamedTuple):
-    """Windows taken to be flushed, and Redis' time and low watermark when they were."""
+    """Windows taken to be flushed, Redis' time and low watermark when they were, and when they go back."""
 
     keys: list[WindowKey]
     now_ms: int
     watermark_ms: int
+    until_ms: int
 
 
 class WindowStore:
@@ -44,7 +45,7 @@ class WindowStore:
         if not reply:
             return None
         now_ms, watermark_ms, *names = reply
-        return Taken(self._parse(names), now_ms, watermark_ms)
+        return Taken(self._parse(names), now_ms, watermark_ms, now_ms + visibility_ms)
 
     async def fetch(self, windows: Sequence[WindowKey]) -> list[dict[str, Detail]]:
         """The segments of each window, by segment id; empty where the window is gone. One round trip."""
@@ -70,11 +71,12 @@ class WindowStore:
         size, closed, open_, taken = await pipeline.execute()
         return size == revision and closed is not None and open_ is None and taken is None
 
-    async def finish(self, revisions: Mapping[WindowKey, int], now_ms: int) -> dict[WindowKey, str]:
-        """Let go of flushed windows, each with the revision that is stored.
+    async def finish(self, revisions: Mapping[WindowKey, int], taken: Taken) -> dict[WindowKey, str]:
+        """Let go of flushed windows, which were `taken`, each with the revision that is stored.
 
         Returns:
-            for each: ``closed``, ``open`` (it grew meanwhile), ``gone``, or ``erased`` (delete what was inserted).
+            for each: ``closed``, ``open`` (it grew meanwhile), ``gone``, ``taken`` (by another flusher: left to it), or
+            ``erased`` (delete what was inserted).
         """
         keys = self._shard.keys
         packed = [
@@ -90,7 +92,7 @@ class WindowStore:
         reply = await self._shard.run(
             scripts.FINISH,
             [keys.open, keys.taken, keys.closed, keys.erased, *map(self._segments_key, revisions)],
-            [now_ms, _pack(packed)],
+            [taken.now_ms, taken.until_ms, _pack(packed)],
         )
         return {window: verdict.decode() for window, verdict in zip(revisions, reply, strict=True)}
 

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Records a batch of read entries: counts each segment once, writes dead letters, acknowledges.
+-- Records a batch of read entries: counts each segment once, writes dead letters, acknowledges. What is refused of an
+-- erased user is deleted as well.
 -- Running it again changes nothing: a counted segment is then a duplicate, and nothing is left to acknowledge.
 --
 -- KEYS  1 stream   2 open   3 closed   4 ledger   5 dead   6 erased   7 suspects
@@ -92,6 +93,19 @@ local function acknowledge(ids, term)
   return acknowledged
 end
 
+-- Of an erased user nothing is to stay, the entry itself included; but only where it is acknowledged here: an entry
+-- that was not pending may still have to be delivered, to a group that was made again.
+local function refuse(ids)
+  local refused = 0
+  for _, id in ipairs(ids) do
+    if acknowledge({ id }, 'erased') == 1 then
+      redis.call('XDEL', stream, id)
+      refused = refused + 1
+    end
+  end
+  return refused
+end
+
 local dead_written = {}
 local time = redis.call('TIME')
 local now_ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
@@ -113,7 +127,7 @@ return {
     acknowledge(counted_ids, 'counted'),
     acknowledge(duplicate_ids, 'duplicates'),
     #dead_written,
-    acknowledge(erased_ids, 'erased'),
+    refuse(erased_ids),
     acknowledge(forwarded, 'forwarded'),
     acknowledge(lost, 'lost'),
   },

@@ -1,0 +1,128 @@
+"""``streamproc erase``: erase a person everywhere, and print the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import orjson
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from streamproc.app.pod import Pod
+from streamproc.app.settings import MAKE_KEY, PREFIX, Settings
+from streamproc.cli.session import load_settings, set_up_log
+from streamproc.core.erasures import Erasure, State, Tally
+from streamproc.roles.eraser import Eraser
+from streamproc.stores.redis.shard import LayoutMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """An erasure as far as it came, and what a verification found; None where none was asked for."""
+
+    erasure: Erasure
+    found: Mapping[str, Tally] | None = None
+
+    @property
+    def good(self) -> bool:
+        return self.erasure.state is State.COMPLETE and not self.found
+
+
+@click.command(epilog="Example: streamproc erase --user user-17 --verify")
+@click.option("--user", "user_id", required=True, help="The user's id, as in the events.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Look again in every layer for what the user's last erasure covers. Starts another only if there is none.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the receipt as one JSON object.")
+def erase(user_id: str, verify: bool, as_json: bool) -> int:
+    """Erase a person from Redis and MongoDB, while workers run, and print the receipt.
+
+    Covers every window of that user up to the present one; what is published for later windows counts. Takes
+    STREAMPROC_FLUSH_VISIBILITY_SECONDS and a little more. Interrupted, it is completed by the workers, or by the next
+    run. Exit code 1 if a layer was away (incomplete: run it again), or if --verify finds anything.
+    """
+    if not user_id:
+        raise click.UsageError("--user must not be empty")
+    settings = load_settings()
+    set_up_log(settings)
+    try:
+        result = asyncio.run(_erase(settings, user_id, verify=verify))
+    except LayoutMismatch as error:
+        raise click.ClickException(str(error)) from None
+    except (RedisError, PyMongoError) as error:
+        # Its own words are not repeated: they may hold the id.
+        server, kind = "redis" if isinstance(error, RedisError) else "mongodb", type(error).__name__
+        if as_json:
+            click.echo(orjson.dumps({"state": State.INCOMPLETE, "trouble": {server: kind}}))
+        raise click.ClickException(
+            f"{server} does not answer ({kind}): the erasure is incomplete. Run it again"
+        ) from None
+    if as_json:
+        click.echo(orjson.dumps(_data(result), option=orjson.OPT_INDENT_2))
+    else:
+        _print(result)
+    return 0 if result.good else 1
+
+
+async def _erase(settings: Settings, user_id: str, *, verify: bool) -> _Result:
+    pod = Pod(settings)
+    if pod.eraser is None:
+        raise click.UsageError(
+            f"{PREFIX}ERASURE_KEY is not set: without it nobody can be recognised as erased. {MAKE_KEY}. Give it to "
+            "all workers, too, and keep it as long as the data"
+        )
+    try:
+        await pod.check_erasure_key()
+        erasure = await _carry_out(pod.eraser, user_id, anew=not verify)
+        found = await pod.eraser.look(erasure, user_id) if verify else None
+    finally:
+        await pod.close()
+    return _Result(erasure, found)
+
+
+async def _carry_out(eraser: Eraser, user_id: str, *, anew: bool) -> Erasure:
+    """Complete the user's erasures. Returns the last: a new one, if it is to be started anew or there is none."""
+    known = await eraser.of_user(user_id)
+    if anew or not known:
+        known.append(await eraser.request(user_id))
+    for erasure in known:
+        last = await eraser.advance(erasure)
+        while last.state is State.UNDER_WAY:
+            await _wait(await eraser.wait_ms(last) / 1000)
+            last = await eraser.advance(last)
+    return last
+
+
+async def _wait(seconds: float) -> None:
+    if seconds:
+        with Console(stderr=True).status(f"waiting {seconds:.0f} s, until flushes that were under way have ended"):
+            await asyncio.sleep(seconds)
+
+
+def _data(result: _Result) -> dict[str, Any]:
+    receipt = result.erasure.receipt()
+    return receipt if result.found is None else {**receipt, "verified": not result.found, "found": dict(result.found)}
+
+
+def _print(result: _Result) -> None:
+    receipt = _data(result)
+    for name in ("passes", "trouble", "verified", "found"):
+        receipt.pop(name, None)
+    for name, value in receipt.items():
+        click.echo(f"{name:24} {value if value is not None else '-'}")
+    for where, what in result.erasure.trouble.items():
+        click.echo(f"{'not erased':24} {where}: {what}; run it again")
+    if result.found is not None:
+        found = "; ".join(f"{layer}: {_listed(tally)}" for layer, tally in result.found.items())
+        click.echo(f"{'found':24} {found or 'nothing'}")
+
+
+def _listed(tally: Tally) -> str:
+    return ", ".join(f"{number} {what}" for what, number in tally.items())

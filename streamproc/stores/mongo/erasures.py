@@ -1,0 +1,144 @@
+"""Erasures in MongoDB: the requests with their progress, which become their receipts; and the layer of measurements.
+
+A request is written before anything is erased, to a majority and its journal: whatever happens then, it is known that
+somebody is to be erased, and up to when. The user's id is in it only encrypted, and only for as long as the erasure may
+have to be applied again; the keyed hash stays, and tells nobody who it was.
+
+Several processes may be at one erasure. So progress is written by operators that end in the same, in any order: what
+was found is added up, the first time at which a pass was through is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.database import AsyncDatabase
+
+from streamproc.core.erasures import Erasure, Pass, Subject, Tally
+from streamproc.stores.mongo.measurements import MeasurementStore
+
+COLLECTION: Final = "erasures"
+
+Document = dict[str, Any]
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_TIMES: Final = {one.name: one.name.removesuffix("_ms") for one in fields(Erasure) if one.name.endswith("_ms")}
+_DONE: Final = {Pass.FIRST: "first_pass_at", Pass.SECOND: "completed_at"}
+
+
+class UnknownErasure(LookupError):
+    """There is no erasure of that id."""
+
+
+class MeasurementErasure:
+    """A layer of erasure: the time-series collection."""
+
+    name = "measurements"
+
+    def __init__(self, measurements: MeasurementStore) -> None:
+        self._measurements = measurements
+
+    async def erase(self, subjects: Sequence[Subject]) -> list[Tally]:
+        """Erase what is covered. Returns for each subject what was found. Raises pymongo.errors.PyMongoError."""
+        return [
+            {"documents": await self._measurements.erase_user(one.user_id, one.covered_start_ms)} for one in subjects
+        ]
+
+    async def look(self, subject: Subject) -> Tally:
+        """What is there of what an erasure covers. Raises pymongo.errors.PyMongoError."""
+        return {"documents": await self._measurements.count_user(subject.user_id, subject.covered_start_ms)}
+
+
+class ErasureStore:
+    """The erasures of one database. Trouble with the server is raised as `pymongo.errors.PyMongoError`: repeat."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._collection = database[COLLECTION]
+
+    async def prepare(self) -> None:
+        """Make the indexes. Safe to repeat."""
+        for name in ("user_hash", "completed_at", "keep_until"):
+            await self._collection.create_index(name)
+
+    async def add(self, erasure: Erasure) -> None:
+        """Write a request down. When this returns, it is known and will be carried out."""
+        await self._collection.insert_one(_document(erasure))
+
+    async def load(self, erasure_id: str) -> Erasure:
+        """Raises UnknownErasure."""
+        document = await self._collection.find_one({"_id": erasure_id})
+        if document is None:
+            raise UnknownErasure(f"there is no erasure {erasure_id!r}")
+        return _erasure(document)
+
+    async def of_user(self, user_hash: str) -> list[Erasure]:
+        """All erasures of a user, the oldest first."""
+        return await self._find({"user_hash": user_hash})
+
+    async def unfinished(self) -> list[Erasure]:
+        """Those of which the second pass is not through, the oldest first."""
+        return await self._find({"completed_at": None})
+
+    async def live(self, now_ms: int) -> list[Erasure]:
+        """Those that may have to be applied again, the oldest first."""
+        return await self._find({"keep_until": {"$gt": _date(now_ms)}, "sealed": {"$ne": None}})
+
+    async def record(
+        self, erasure_id: str, which: Pass, tallies: Mapping[str, Tally], trouble: Mapping[str, str], at_ms: int
+    ) -> Erasure:
+        """Write down what a pass found in each layer, and what kept it from others. Without trouble it is through.
+
+        Raises:
+            UnknownErasure: somebody deleted it.
+        """
+        update: Document = {}
+        counts = {
+            f"tallies.{which}.{layer}.{what}": number
+            for layer, tally in tallies.items()
+            for what, number in tally.items()
+        }
+        if counts:
+            update["$inc"] = counts
+        if which in _DONE:
+            update["$set"] = {"trouble": dict(trouble)}
+            if not trouble:
+                update["$min"] = {_DONE[which]: _date(at_ms)}
+        document = await self._collection.find_one_and_update(
+            {"_id": erasure_id}, update, return_document=ReturnDocument.AFTER
+        )
+        if document is None:
+            raise UnknownErasure(f"there is no erasure {erasure_id!r}")
+        return _erasure(document)
+
+    async def forget_ids(self, now_ms: int) -> int:
+        """Remove the encrypted ids of erasures that need not be applied again. Returns how many."""
+        done = {"keep_until": {"$lte": _date(now_ms)}, "completed_at": {"$ne": None}, "sealed": {"$ne": None}}
+        return (await self._collection.update_many(done, {"$unset": {"sealed": ""}})).modified_count
+
+    async def _find(self, query: Document) -> list[Erasure]:
+        return [_erasure(document) async for document in self._collection.find(query).sort("requested_at")]
+
+
+def _document(erasure: Erasure) -> Document:
+    """As it is stored: times as dates, everything else as it is called in `Erasure`, and what is None not at all."""
+    document: Document = {"_id": erasure.id}
+    for one in fields(Erasure):
+        value = getattr(erasure, one.name)
+        if value is not None and one.name != "id":
+            document[_TIMES.get(one.name, one.name)] = _date(value) if one.name in _TIMES else value
+    return document
+
+
+def _erasure(document: Document) -> Erasure:
+    times = {name: (document[at] - _EPOCH) // _MILLISECOND for name, at in _TIMES.items() if at in document}
+    others = {name: document[name] for name in ("user_hash", "sealed", "tallies", "trouble") if name in document}
+    return Erasure(id=document["_id"], **others, **times)
+
+
+def _date(epoch_ms: int) -> datetime:
+    return _EPOCH + epoch_ms * _MILLISECOND
