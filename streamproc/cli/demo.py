@@ -36,6 +36,7 @@ def demo(
     """
     script = Script(None if keep else seconds, rate, sessions, channels, workers, seed)
     console = Console(stderr=as_json)
+    console.print("starting servers and workers", highlight=False)
     try:
         with environment() as variables:
             result, interrupted = asyncio.run(_perform(script, variables, console, keep=keep))

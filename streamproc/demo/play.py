@@ -106,6 +106,8 @@ class Play:
             WorkerFailed, PublishFailed: the message says what happened.
         """
         await asyncio.gather(*(worker.start() for worker in self.workers))
+        pids = ", ".join(str(worker.pid) for worker in self.workers)
+        self._progress.note = f"workers run as process {pids}: kill one, the result must not change"
         curtain = asyncio.Event()
         looking = asyncio.create_task(self._keep_looking(curtain))
         try:
