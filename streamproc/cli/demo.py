@@ -12,7 +12,7 @@ from rich.console import Console
 from streamproc.app.settings import PREFIX, InvalidSettings
 from streamproc.demo.play import Play, Result, Script
 from streamproc.demo.show import Screen, print_result, summary
-from streamproc.demo.stage import WorkerFailed, environment, settings_of
+from streamproc.demo.stage import ServerAway, WorkerFailed, environment, settings_of
 from streamproc.embedded import ServerUnavailable
 from streamproc.publisher import PublishFailed
 
@@ -40,7 +40,7 @@ def demo(
     try:
         with environment() as variables:
             result, interrupted = asyncio.run(_perform(script, variables, console, keep=keep))
-    except (ServerUnavailable, WorkerFailed, PublishFailed) as error:
+    except (ServerUnavailable, ServerAway, WorkerFailed, PublishFailed) as error:
         raise click.ClickException(str(error)) from None
     except InvalidSettings as error:
         raise click.UsageError(str(error)) from None

@@ -12,7 +12,7 @@ from streamproc.app.settings import Settings
 from streamproc.demo import publishing as traffic
 from streamproc.demo.oracle import Difference, Oracle
 from streamproc.demo.simulation import Simulated, Simulation
-from streamproc.demo.stage import Worker
+from streamproc.demo.stage import Worker, require_servers
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.redis.connect import connect
@@ -97,14 +97,17 @@ class Play:
         ]
         self._oracle = Oracle(settings.window_seconds)
         self._progress = Progress()
+        self._has_data = False
         self.workers = [Worker(number + 1, variables) for number in range(script.workers)]
 
     async def perform(self) -> Result:
         """Start the workers, publish, settle, compare.
 
         Raises:
-            WorkerFailed, PublishFailed: the message says what happened.
+            ServerAway, WorkerFailed, PublishFailed: the message says what happened.
         """
+        await require_servers(self._settings, self._redis, self._mongo)
+        self._has_data = True
         await asyncio.gather(*(worker.start() for worker in self.workers))
         pids = ", ".join(str(worker.pid) for worker in self.workers)
         self._progress.note = f"workers run as process {pids}: kill one, the result must not change"
@@ -132,7 +135,7 @@ class Play:
     async def close(self, *, remove_data: bool) -> None:
         """Stop the workers and, on servers that are not the demo's own, remove what it stored."""
         await asyncio.gather(*(worker.stop() for worker in self.workers))
-        if remove_data:
+        if remove_data and self._has_data:
             async for key in self._redis.scan_iter(match=f"{self._settings.prefix}:*", count=1000):
                 await self._redis.unlink(key)
             await self._mongo.drop_database(self._settings.mongodb_database)

@@ -15,8 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
 from streamproc.app.settings import PREFIX, Settings
 from streamproc.embedded import start_mongod, start_valkey
+from streamproc.stores.mongo import connect as mongo
+from streamproc.stores.redis.connect import AnyRedis, describe
 
 #: Short windows, so that a minute shows a day's life. What the environment says wins.
 SHORT: Final = {
@@ -35,6 +40,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 class WorkerFailed(RuntimeError):
     """A worker process did not become ready. The message holds the end of its log."""
+
+
+class ServerAway(RuntimeError):
+    """A server named in the environment does not answer. The message says which, and what to do."""
 
 
 @contextmanager
@@ -65,6 +74,25 @@ def environment() -> Iterator[dict[str, str]]:
     finally:
         for server in reversed(servers):
             server.stop()
+
+
+async def require_servers(settings: Settings, redis: AnyRedis, mongodb: mongo.Client) -> None:
+    """Workers wait for a server that is away; a demo says so. Raises ServerAway."""
+    try:
+        await redis.ping()
+    except RedisError as error:
+        raise _away(describe(settings.redis_url.get_secret_value()), "REDIS_URL", error) from None
+    try:
+        await mongodb.admin.command("ping")
+    except PyMongoError as error:
+        raise _away(mongo.describe(settings.mongodb_url.get_secret_value()), "MONGODB_URL", error) from None
+
+
+def _away(address: str, setting: str, error: Exception) -> ServerAway:
+    return ServerAway(
+        f"{address} does not answer ({type(error).__name__}). Start it, correct STREAMPROC_{setting}, or unset that to "
+        "use an embedded server"
+    )
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
