@@ -18,7 +18,7 @@ from pods import Pods, get, leave, metrics, pods, troubles, until
 from streamproc.embedded import EmbeddedServer, start_valkey
 from streamproc.stores.mongo.collection import COLLECTION
 
-#: Section 2.4 of the design promises 15 s with these.
+#: With these a closed window is stored within 15 s, also after a kill.
 PROMISED = {
     "WINDOW_SECONDS": "5",
     "GRACE_SECONDS": "1",
