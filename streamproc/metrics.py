@@ -19,17 +19,6 @@ from streamproc.core.commits import Reason
 from streamproc.core.live import LiveWindows
 
 OUTCOMES: Final = ("counted", "duplicate", "dead_lettered", "erased", "forwarded", "lost")
-LEDGER_TERMS: Final = (
-    "entries_added",
-    "counted",
-    "duplicates",
-    "dead_lettered",
-    "erased",
-    "forwarded",
-    "pending",
-    "undelivered",
-    "lost",
-)
 LATENCY_BOUNDS_US: Final = tuple(ms * 1000 for ms in (100, 250, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000))
 
 # A time of creation beside every counter doubles what is scraped, and nothing here reads it.

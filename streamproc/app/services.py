@@ -15,7 +15,6 @@ Stop, within 10 s, in this order, and each step is safe to repeat:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -27,8 +26,6 @@ from streamproc.app.condition import Condition
 from streamproc.app.pod import Pod, ShardRoles
 from streamproc.app.quiet import QuietService
 from streamproc.roles.eraser import Eraser, ErasureIncomplete
-
-logger = logging.getLogger(__name__)
 
 _OBSERVE_S: Final = 1.0
 _ERASE_S: Final = 5.0

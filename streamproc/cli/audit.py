@@ -73,20 +73,7 @@ def _data(audit_: Audit) -> dict[str, Any]:
 
 def _ledger(audit_: Audit) -> dict[str, int | None]:
     """The terms of the balance, by name; empty where there is no stream yet."""
-    if audit_.survey is None:
-        return {}
-    terms = audit_.survey.ledger
-    return {
-        "entries_added": terms.entries_added - terms.epoch_base,
-        "counted": terms.counted,
-        "duplicates": terms.duplicates,
-        "dead_lettered": terms.dead_lettered,
-        "erased": terms.erased,
-        "forwarded": terms.forwarded,
-        "pending": terms.pending,
-        "undelivered": terms.undelivered,
-        "lost": terms.lost,
-    }
+    return {} if audit_.survey is None else audit_.survey.ledger.by_name()
 
 
 def _print(audit_: Audit) -> None:

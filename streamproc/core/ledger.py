@@ -17,6 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+#: The terms of the balance, the left side first: their names wherever they are shown.
+LEDGER_TERMS: Final = (
+    "entries_added",
+    "counted",
+    "duplicates",
+    "dead_lettered",
+    "erased",
+    "forwarded",
+    "pending",
+    "undelivered",
+    "lost",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +64,11 @@ class LedgerTerms:
     undelivered: int | None
     epoch: int = 0
     mark: int = 0
+
+    def by_name(self) -> dict[str, int | None]:
+        """The terms of this epoch by name, as `LEDGER_TERMS` has them; undelivered is None where it is unknown."""
+        of_epoch = {name: getattr(self, name) for name in LEDGER_TERMS}
+        return {**of_epoch, "entries_added": self.entries_added - self.epoch_base}
 
     def imbalance(self) -> int | None:
         """The left side minus the right: 0 if every entry is accounted for, None if `undelivered` is unknown.

@@ -44,17 +44,7 @@ class Observer:
         metrics.closed_windows.labels(label).set(seen.closed)
         metrics.dead_letter_entries.labels(label).set(seen.dead)
         metrics.consumers.labels(label).set(seen.consumers)
-        ledger, imbalance = seen.ledger, seen.ledger.imbalance()
-        for term, entries in (
-            ("entries_added", ledger.entries_added - ledger.epoch_base),
-            ("counted", ledger.counted),
-            ("duplicates", ledger.duplicates),
-            ("dead_lettered", ledger.dead_lettered),
-            ("erased", ledger.erased),
-            ("forwarded", ledger.forwarded),
-            ("pending", ledger.pending),
-            ("undelivered", math.nan if ledger.undelivered is None else ledger.undelivered),
-            ("lost", ledger.lost),
-        ):
-            metrics.ledger_terms.labels(label, term).set(entries)
+        for term, entries in seen.ledger.by_name().items():
+            metrics.ledger_terms.labels(label, term).set(math.nan if entries is None else entries)
+        imbalance = seen.ledger.imbalance()
         metrics.ledger_imbalance.labels(label).set(math.nan if imbalance is None else imbalance)

@@ -17,8 +17,9 @@ from pydantic import SecretStr
 from streamproc.app.settings import PREFIX, Settings
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
+from streamproc.core.ledger import LEDGER_TERMS
 from streamproc.core.live import LiveWindows
-from streamproc.metrics import LATENCY_BOUNDS_US, LEDGER_TERMS, OUTCOMES, LiveCollector, Metrics
+from streamproc.metrics import LATENCY_BOUNDS_US, OUTCOMES, LiveCollector, Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 _SCRAPED_AS = {"counter": "{}_total", "info": "{}_info"}

@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 import streamproc
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
+from streamproc.core.ledger import LEDGER_TERMS
 from streamproc.core.live import LiveWindows
-from streamproc.metrics import LATENCY_BOUNDS_US, LEDGER_TERMS, OUTCOMES, LiveCollector, Metrics
+from streamproc.metrics import LATENCY_BOUNDS_US, OUTCOMES, LiveCollector, Metrics
 
 BASE_UNITS = ("seconds", "bytes")
 OTHER_UNITS = r"_(ms|us|millis\w*|micros\w*|minutes|hours|days|kb|mb|percent)(_|$)"

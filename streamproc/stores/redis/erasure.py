@@ -75,8 +75,7 @@ class ShardErasure:
 
     async def now_ms(self) -> int:
         """Redis' time."""
-        seconds, microseconds = await self._shard.client.execute_command("TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return await self._shard.now_ms()
 
     async def _erase_windows(self, subject: Subject, tally: Counter[str]) -> None:
         await self._erase_page(subject, [], tally)

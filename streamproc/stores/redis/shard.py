@@ -51,6 +51,11 @@ class Shard:
         """Run a script on this shard. Raises redis.exceptions.RedisError."""
         return await script(self.client, keys, args)
 
+    async def now_ms(self) -> int:
+        """Redis' time. Raises redis.exceptions.RedisError."""
+        seconds, microseconds = await self.client.execute_command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
     async def agree_on_layout(self, *, shards: int, window_ms: int, create: bool = True) -> None:
         """Write the layout if this is the first pod, else check that it is ours. `create` off: only check.
 

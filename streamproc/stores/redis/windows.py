@@ -139,8 +139,7 @@ class WindowStore:
 
     async def now_ms(self) -> int:
         """Redis' time."""
-        seconds, microseconds = await self._shard.client.execute_command("TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return await self._shard.now_ms()
 
     async def take_turn(self, task: str, every_ms: int) -> bool:
         """Whether it is the caller's turn at a task that one pod does for all, once in `every_ms`."""
