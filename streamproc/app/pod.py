@@ -15,6 +15,7 @@ from redis import exceptions as redis_errors
 from redis.exceptions import RedisError
 
 from streamproc.app.condition import Condition
+from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
@@ -24,12 +25,11 @@ from streamproc.roles.eraser import Eraser, ErasureIncomplete
 from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
 from streamproc.roles.observer import Observer
-from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import ensure_collection
 from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure
 from streamproc.stores.mongo.measurements import MeasurementStore
-from streamproc.stores.redis import connect as redis
 from streamproc.stores.redis.commits import CommitStore
+from streamproc.stores.redis.connect import require_supported
 from streamproc.stores.redis.entries import EntryStream
 from streamproc.stores.redis.erasure import ShardErasure
 from streamproc.stores.redis.shard import Shard
@@ -62,22 +62,18 @@ class Pod:
         self.metrics = Metrics()
         self.live = LiveWindows(LATENCY_BOUNDS_US)
         self.metrics.registry.register(LiveCollector(self.live))
-        redis_url = settings.redis_url.get_secret_value()
-        mongodb_url = settings.mongodb_url.get_secret_value()
-        self.redis = self._server("redis", redis.describe(redis_url))
-        self.mongodb = self._server("mongodb", mongo.describe(mongodb_url))
+        self._connections = Connections(settings)
+        self.redis = self._server("redis", self._connections.redis_address)
+        self.mongodb = self._server("mongodb", self._connections.mongodb_address)
         self._conditions = [self.redis, self.mongodb]
         self._moved_s: dict[int, float] = {}
         self.redis_ready = asyncio.Event()
         self.mongodb_ready = asyncio.Event()
-        self._commands = redis.connect(redis_url, cluster=settings.redis_cluster)
-        self._reader = redis.connect(redis_url, cluster=settings.redis_cluster)
-        self._mongo_client = mongo.connect(mongodb_url, app_name="streamproc")
-        self._database = self._mongo_client[settings.mongodb_database]
-        self._measurements = MeasurementStore(self._database)
-        self._erasures = ErasureStore(self._database)
+        self._reader = self._connections.reader()
+        self._measurements = MeasurementStore(self._connections.database)
+        self._erasures = ErasureStore(self._connections.database)
         self.consumer_name = f"{settings.consumer}-{secrets.token_hex(4)}"
-        self.shards = [self._roles(number) for number in range(settings.shards)]
+        self.shards = [self._roles(shard) for shard in self._connections.shards]
         self.eraser = self._eraser()
 
     async def prepare_redis(self) -> None:
@@ -88,7 +84,7 @@ class Pod:
             redis.exceptions.RedisError: try again.
         """
         settings = self.settings
-        server = await redis.require_supported(self._commands)
+        server = await require_supported(self._connections.redis)
         for roles in self.shards:
             await self.ensure_group(roles)
         self.redis.succeeded()
@@ -102,7 +98,7 @@ class Pod:
             ServerTooOld, CollectionMismatch: this process must not run.
             pymongo.errors.PyMongoError: try again.
         """
-        await ensure_collection(self._database)
+        await ensure_collection(self._connections.database)
         if self.eraser:
             await self._erasures.prepare()
         self.mongodb.succeeded()
@@ -118,15 +114,14 @@ class Pod:
             LayoutMismatch: this process must not run, or not any more.
             redis.exceptions.RedisError: try again.
         """
-        await self._agree_on_layout(roles, create=True)
+        await self._connections.agree_on_layout(roles.shard, create=True)
         if reason := await roles.stream.ensure_group():
             level = logging.WARNING if self.redis_ready.is_set() else logging.INFO
             logger.log(level, "shard %d: stream and group created (%s)", roles.shard.number, reason)
 
     async def check_layout(self) -> None:
         """For commands that only read. Raises LayoutMismatch, redis.exceptions.RedisError."""
-        for roles in self.shards:
-            await self._agree_on_layout(roles, create=False)
+        await self._connections.check_layout()
 
     async def check_erasure_key(self) -> None:
         """For commands that erase. Raises LayoutMismatch, redis.exceptions.RedisError."""
@@ -136,7 +131,7 @@ class Pod:
 
     async def ping_mongodb(self) -> None:
         """Raises pymongo.errors.PyMongoError where MongoDB is away."""
-        await self._mongo_client.admin.command("ping")
+        await self._connections.mongodb.admin.command("ping")
         self.mongodb.succeeded()
 
     def activity(self, name: str) -> Condition:
@@ -182,12 +177,8 @@ class Pod:
             for roles in self.shards:
                 await _soon(self.redis, roles.stream.retire(0, only_self=True))
         await _soon(self.redis, self._reader.aclose())
-        await _soon(self.redis, self._commands.aclose())
-        await _soon(self.mongodb, self._mongo_client.close())
-
-    async def _agree_on_layout(self, roles: ShardRoles, *, create: bool) -> None:
-        settings = self.settings
-        await roles.shard.agree_on_layout(shards=settings.shards, window_ms=settings.windowing.length_ms, create=create)
+        await _soon(self.redis, self._connections.redis.aclose())
+        await _soon(self.mongodb, self._connections.mongodb.close())
 
     def _eraser(self) -> Eraser | None:
         """None without an erasure key: then nobody can be erased."""
@@ -210,15 +201,8 @@ class Pod:
         condition.show_in(self.metrics.dependency_up.labels(name))
         return condition
 
-    def _roles(self, number: int) -> ShardRoles:
+    def _roles(self, shard: Shard) -> ShardRoles:
         settings, metrics, windowing = self.settings, self.metrics, self.settings.windowing
-        shard = Shard(
-            self._commands,
-            number=number,
-            prefix=settings.prefix,
-            group=settings.group,
-            erasure_key=settings.erasure_key.get_secret_value(),
-        )
         stream = EntryStream(shard, self._reader, self.consumer_name)
         windows = WindowStore(shard, windowing)
         return ShardRoles(
@@ -231,7 +215,7 @@ class Pod:
                 self.live,
                 metrics,
                 settings.consume_policy,
-                shard=number,
+                shard=shard.number,
                 shards=settings.shards,
             ),
             flusher=Flusher(windows, self._measurements, windowing, metrics, settings.flush_policy),

@@ -26,7 +26,7 @@ from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
 PREFIX: Final = "STREAMPROC_"
 _KEY_CHARACTERS: Final = 16
 MAKE_KEY: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-_SECRETS: Final = ("redis_url", "mongodb_url", "erasure_key")
+_SECRETS: Final = ("redis_url", "mongodb_url", "api_token", "erasure_key")
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     dead_letter_retention_seconds: Seconds = Field(604_800, description="How long dead letters are kept.")
     web_host: str = Field("127.0.0.1", min_length=1, description="Address that the HTTP server listens on.")
     web_port: int = Field(8080, ge=0, le=65_535, description="Port of the HTTP server; 0 picks a free one.")
+    api_token: SecretStr = Field(
+        SecretStr(""),
+        description="What callers of /api present as a bearer token. Without one it is served on loopback only.",
+    )
     erasure_key: SecretStr = Field(
         SecretStr(""), description="Key of the hash by which an erased user is recognised. At least 16 characters."
     )
@@ -116,11 +120,11 @@ class Settings(BaseSettings):
             raise _no_address("mongodb://[user:password@]host[:port][,host...][/?options], or mongodb+srv://")
         return url
 
-    @field_validator("erasure_key")
+    @field_validator("erasure_key", "api_token")
     @classmethod
     def _hard_to_guess(cls, key: SecretStr) -> SecretStr:
         if 0 < len(key) < _KEY_CHARACTERS:
-            form = f"must have at least {_KEY_CHARACTERS} characters, or the erased can be guessed. {MAKE_KEY}"
+            form = f"must have at least {_KEY_CHARACTERS} characters, or it can be guessed. {MAKE_KEY}"
             raise PydanticCustomError("key", "{form}", {"form": form})
         return key
 
