@@ -210,7 +210,7 @@ class Pod:
             stream=stream,
             consumer=Consumer(
                 stream,
-                CommitStore(shard, windowing),
+                CommitStore(shard, windowing, max_entries=settings.commit_max_events),
                 windowing,
                 self.live,
                 metrics,

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     @property
     def consume_policy(self) -> ConsumePolicy:
         return ConsumePolicy(
-            max_events=self.commit_max_events,
+            max_events=2 * self.commit_max_events,
             claim_idle_ms=_ms(self.claim_idle_seconds),
             poison_deliveries=self.poison_deliveries,
         )

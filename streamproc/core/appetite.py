@@ -1,7 +1,7 @@
 """How many entries to ask for, so that what comes fits into memory whatever the entries' size.
 
 Redis tells no sizes beforehand. So a consumer begins small, doubles while what it gets is small, and falls back at once
-when entries turn out large. At the usual half kilobyte it asks for its full batch from the fifth on.
+when entries turn out large. At the usual half kilobyte it asks for its full batch from the sixth on.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ without Redis is judged here, from the entry alone: shape, `future` and `too_lat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -19,7 +19,7 @@ import orjson
 from streamproc.core import details, events
 from streamproc.core.details import Detail
 from streamproc.core.events import Event, InvalidEvent
-from streamproc.core.windows import Windowing, WindowKey
+from streamproc.core.windows import Frame, Windowing, WindowKey
 
 _DATA: Final = b"data"
 
@@ -58,15 +58,17 @@ class Misplaced(NamedTuple):
 class WindowBatch:
     """The entries of one batch that fall into one window. Lists run in parallel, in the order read."""
 
-    __slots__ = ("details", "due_ms", "entries", "key")
+    __slots__ = ("details", "due_ms", "entry_ids", "key", "segment_ids", "stored")
 
     def __init__(self, key: WindowKey, due_ms: int) -> None:
         self.key = key
         #: The low watermark at which the window is due, if one of these entries counts.
         self.due_ms = due_ms
-        #: entry id, segment id, stored detail; entry id, ... flat, as the commit script takes them.
-        self.entries: list[str] = []
+        self.entry_ids: list[str] = []
+        self.segment_ids: list[str] = []
         self.details: list[Detail] = []
+        #: The stored form of the details; there once the batch is planned.
+        self.stored: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -97,8 +99,9 @@ class Planner:
         self._windowing = windowing
         self._shard = shard
         self._shards = shards
+        self._frame = windowing.frame_of(0)
 
-    def plan(self, entries: Iterable[Entry], now_ms: int) -> Plan:
+    def plan(self, entries: Sequence[Entry], now_ms: int) -> Plan:
         """Judge and group a batch.
 
         Args:
@@ -106,14 +109,15 @@ class Planner:
             now_ms: Redis' time at or after the read.
         """
         plan = Plan()
-        groups: dict[WindowKey, WindowBatch] = {}
+        groups: dict[tuple[Any, ...], WindowBatch] = {}
+        plain = events.is_plain(b"".join([fields[1] for _, fields in entries if fields]))
         for raw_id, fields in entries:
             entry_id = raw_id.decode()
             if not fields:
                 plan.lost.append(entry_id)
                 continue
             try:
-                event, unknown_fields = _decode(fields)
+                event, unknown_fields = _decode(fields, plain)
             except InvalidEvent as error:
                 plan.dead.append(_malformed(entry_id, fields, str(error), self._windowing))
                 continue
@@ -121,38 +125,40 @@ class Planner:
                 plan.misplaced.append(Misplaced(entry_id, shard, fields))
                 continue
             plan.unknown_fields += unknown_fields
-            self._place(plan, groups, entry_id, fields, event, now_ms)
+            received_at_us = events.epoch_us(event.received_at)
+            # An id ahead of Redis' own clock means the clock was set back: the smaller of the two is when it came.
+            added_ms = min(entry_ms(entry_id), now_ms)
+            frame = self._frame_of(received_at_us)
+            if received_at_us > (added_ms + self._windowing.future_ms) * 1000 or added_ms > frame.late_until_ms:
+                plan.dead.append(_untimely(entry_id, fields, event, frame.start_ms, added_ms, self._windowing))
+                continue
+            window = self._window(groups, frame, event, added_ms)
+            window.entry_ids.append(entry_id)
+            window.segment_ids.append(event.segment_id)
+            window.details.append(events.to_detail(event, received_at_us))
         plan.windows = list(groups.values())
+        _encode_details(plan.windows)
         return plan
 
-    def _place(
-        self,
-        plan: Plan,
-        groups: dict[WindowKey, WindowBatch],
-        entry_id: str,
-        fields: Sequence[bytes],
-        event: Event,
-        now_ms: int,
-    ) -> None:
-        """Put a well-formed event into its window, or refuse it as `future` or `too_late`."""
-        windowing = self._windowing
-        received_at_us = events.epoch_us(event.received_at)
-        start_ms = windowing.start_of(received_at_us // 1000)
-        # An id ahead of Redis' own clock means the clock was set back: the smaller of the two is when it came.
-        added_ms = min(entry_ms(entry_id), now_ms)
-        if received_at_us > (added_ms + windowing.future_ms) * 1000 or added_ms > windowing.late_until(start_ms):
-            plan.dead.append(_untimely(entry_id, fields, event, start_ms, added_ms, windowing))
-            return
-        key = WindowKey(start_ms, event.channel_id, event.session_id, event.user_id)
-        due_ms = windowing.due_at(start_ms, added_ms)
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = WindowBatch(key, due_ms)
-        elif due_ms < group.due_ms:
-            group.due_ms = due_ms
-        detail = events.to_detail(event, received_at_us)
-        group.entries += (entry_id, event.segment_id, details.encode(detail).decode())
-        group.details.append(detail)
+    def _frame_of(self, received_at_us: int) -> Frame:
+        """Nearly always that of the event before."""
+        frame = self._frame
+        if not frame.from_us <= received_at_us < frame.to_us:
+            frame = self._frame = self._windowing.frame_of(received_at_us)
+        return frame
+
+    def _window(
+        self, groups: dict[tuple[Any, ...], WindowBatch], frame: Frame, event: Event, added_ms: int
+    ) -> WindowBatch:
+        """The batch of the event's window, due no later than this event asks for."""
+        due_ms = frame.due_ms if added_ms < frame.due_ms else self._windowing.due_at(frame.start_ms, added_ms)
+        key = (frame.start_ms, event.channel_id, event.session_id, event.user_id)
+        window = groups.get(key)
+        if window is None:
+            window = groups[key] = WindowBatch(WindowKey(*key), due_ms)
+        elif due_ms < window.due_ms:
+            window.due_ms = due_ms
+        return window
 
 
 def poison(entry: Entry, detail: str, windowing: Windowing) -> DeadLetter:
@@ -170,9 +176,19 @@ def payload_of(fields: Sequence[bytes]) -> bytes:
     return orjson.dumps(dict(zip(texts[::2], texts[1::2], strict=True)))
 
 
-def _decode(fields: Sequence[bytes]) -> tuple[Event, int]:
+def _encode_details(windows: Sequence[WindowBatch]) -> None:
+    """In one call for all windows: a call for each would cost more than the encoding."""
+    stored = details.encode_all([detail for window in windows for detail in window.details])
+    first = 0
+    for window in windows:
+        last = first + len(window.details)
+        window.stored = stored[first:last]
+        first = last
+
+
+def _decode(fields: Sequence[bytes], plain: bool) -> tuple[Event, int]:
     if fields[0] == _DATA:
-        return events.decode(fields[1])
+        return events.decode(fields[1], plain=plain)
     if _DATA in fields[::2]:
         return events.decode(payload_of(fields))
     return events.decode_fields(fields)

@@ -6,7 +6,7 @@ fields are only ever appended, and a changed meaning takes a new layout number i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -32,8 +32,13 @@ class Detail(msgspec.Struct, array_like=True, tag=LAYOUT_VERSION, frozen=True, g
     processing_ended_at_us: int | None = None
 
 
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decoder = msgspec.json.Decoder(list[Detail])
-encode = msgspec.json.Encoder().encode
+
+
+def encode_all(details: Sequence[Detail]) -> list[str]:
+    """The stored form of each detail, in order. One call into C for all; JSON spells no line feed as it is."""
+    return _encode_lines(details).decode().split("\n")[:-1]
 
 
 def decode_all(raw: Iterable[bytes]) -> list[Detail]:

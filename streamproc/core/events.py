@@ -85,10 +85,18 @@ _TIME_FIELDS: Final = ("received_at", "processing_started_at", "processing_ended
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def decode(payload: bytes) -> tuple[Event, int]:
+def is_plain(text: bytes) -> bool:
+    """Whether this JSON, of one event or of many, has no way to spell an unprintable character."""
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
+
+
+def decode(payload: bytes, *, plain: bool = False) -> tuple[Event, int]:
     """Decode one event from JSON. Returns the event and the number of unknown fields dropped.
 
     Of a repeated key the last value is taken; each of them must keep the rule.
+
+    Args:
+        plain: the payload is known to be plain, as `is_plain` says of a whole batch in one look.
 
     Raises:
         InvalidEvent: naming field, value and rule.
@@ -97,7 +105,7 @@ def decode(payload: bytes) -> tuple[Event, int]:
         event, unknown = _strict(payload), 0
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         event, unknown = _decode_lenient(payload)
-    if not payload.isascii() or b"\\" in payload or b"\x7f" in payload:
+    if not plain and not is_plain(payload):
         _require_printable(event)
     return event, unknown
 

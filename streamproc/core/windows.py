@@ -27,6 +27,19 @@ class WindowKey(NamedTuple):
     user_id: str
 
 
+class Frame(NamedTuple):
+    """What the events of one window's time have in common. Worked out once, not for every event."""
+
+    start_ms: int
+    #: Event times from `from_us` up to, not including, `to_us` (microseconds) fall into the window.
+    from_us: int
+    to_us: int
+    #: Entries added before this are in time, and the window is due at it.
+    due_ms: int
+    #: Entries added after this are too late.
+    late_until_ms: int
+
+
 def escape(identifier: str) -> str:
     """Percent-escape the characters that would be structure inside a Redis key: ``% : { }``."""
     return identifier.translate(_ESCAPES)
@@ -65,6 +78,12 @@ class Windowing:
 
     def end_of(self, start_ms: int) -> int:
         return start_ms + self.length_ms
+
+    def frame_of(self, event_us: int) -> Frame:
+        """The frame of the window that holds `event_us`, microseconds since the epoch."""
+        start_ms = self.start_of(event_us // 1000)
+        end_ms = self.end_of(start_ms)
+        return Frame(start_ms, start_ms * 1000, end_ms * 1000, end_ms + self.grace_ms, self.late_until(start_ms))
 
     def due_at(self, start_ms: int, added_ms: int) -> int:
         """The low watermark at which a window that counted an entry added at `added_ms` is to be flushed.

@@ -87,7 +87,7 @@ def test_detail_positions_are_those_of_the_struct() -> None:
 def test_example_of_a_detail_is_what_the_code_writes() -> None:
     (example,) = snippets(PAGE, "json")
     (detail,) = details.decode_all([example.encode()])
-    assert details.encode(detail) == example.strip().encode()
+    assert details.encode_all([detail]) == [example.strip()]
     assert (detail.extraction_us, detail.platform) == (45_000, "web")
 
 

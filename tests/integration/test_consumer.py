@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -149,13 +149,13 @@ async def test_trouble_with_redis_while_an_entry_is_tried_alone_does_not_condemn
 async def test_an_entry_that_cannot_be_planned_is_poison_and_the_others_count(
     shard: OneShard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode(detail: Detail) -> bytes:
-        if detail.retry_count == 13:
+    def encode_all(found: Sequence[Detail]) -> list[str]:
+        if any(detail.retry_count == 13 for detail in found):
             raise ArithmeticError("our own mistake")
-        return original(detail)
+        return original(found)
 
-    original = details.encode
-    monkeypatch.setattr(details, "encode", encode)
+    original = details.encode_all
+    monkeypatch.setattr(details, "encode_all", encode_all)
     shard.publish(segment("a"), segment("b", retry_count=13), segment("c"))
     assert await shard.consumer().run_once() == 3
     await assert_settled(shard, counted=2, dead_lettered=1)
@@ -169,10 +169,10 @@ async def test_an_entry_that_cannot_be_planned_is_poison_and_the_others_count(
 async def test_an_often_delivered_entry_that_cannot_be_planned_is_poison_too(
     shard: OneShard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode(_detail: Detail) -> bytes:
+    def encode_all(_found: Sequence[Detail]) -> list[str]:
         raise ArithmeticError("our own mistake")
 
-    monkeypatch.setattr(details, "encode", encode)
+    monkeypatch.setattr(details, "encode_all", encode_all)
     leave_pending(shard, shard.publish_names("a"), deliveries=9)
     assert await shard.consumer("bob").run_once() == 1
     await assert_settled(shard, counted=0, dead_lettered=1)

@@ -111,7 +111,7 @@ def test_a_payload_is_an_event_or_a_refusal(payload: bytes) -> None:
         judge_refusal(error)
     else:
         # What was accepted can be stored and named.
-        details.encode(events.to_detail(event, events.epoch_us(event.received_at)))
+        details.encode_all([events.to_detail(event, events.epoch_us(event.received_at))])
         key = WindowKey(TEN, event.channel_id, event.session_id, event.user_id)
         assert WINDOWING.parse_name(WINDOWING.name(key)) == key
         assert unknown_fields >= 0
@@ -175,7 +175,7 @@ batches = st.lists(st.tuples(ids, fields_of_any_kind), max_size=12)
 
 
 def added_ms(batch: WindowBatch, now_ms: int) -> list[int]:
-    return [min(entry_ms(entry_id), now_ms) for entry_id in batch.entries[::3]]
+    return [min(entry_ms(entry_id), now_ms) for entry_id in batch.entry_ids]
 
 
 @unhurried
@@ -183,7 +183,7 @@ def added_ms(batch: WindowBatch, now_ms: int) -> list[int]:
 def test_every_entry_of_a_batch_ends_in_exactly_one_list(batch: list[Entry], now_ms: int, shards: int) -> None:
     plan = Planner(WINDOWING, shard=0, shards=shards).plan(batch, now_ms)
 
-    placed = [entry_id for window in plan.windows for entry_id in window.entries[::3]]
+    placed = [entry_id for window in plan.windows for entry_id in window.entry_ids]
     dead = [letter.entry_id for letter in plan.dead]
     misplaced = [entry.entry_id for entry in plan.misplaced]
     assert Counter([*placed, *dead, *misplaced, *plan.lost]) == Counter(entry_id.decode() for entry_id, _ in batch)
@@ -191,7 +191,7 @@ def test_every_entry_of_a_batch_ends_in_exactly_one_list(batch: list[Entry], now
 
     assert len({window.key for window in plan.windows}) == len(plan.windows)
     for window in plan.windows:
-        assert len(window.entries) == 3 * len(window.details)
+        assert len(window.entry_ids) == len(window.segment_ids) == len(window.details)
         assert all(WINDOWING.start_of(d.received_at_us // 1000) == window.key.start_ms for d in window.details)
         assert window.due_ms == min(WINDOWING.due_at(window.key.start_ms, ms) for ms in added_ms(window, now_ms))
         assert commits.shard_of(window.key.session_id, shards) == 0

@@ -78,7 +78,7 @@ def test_a_flat_entry_is_the_same_segment_as_its_json(values: dict[str, Any]) ->
 @given(event_values)
 def test_a_stored_detail_is_read_back_unchanged(values: dict[str, Any]) -> None:
     detail = detail_of(events.from_mapping(values))
-    assert details.decode_all([details.encode(detail)] * 2) == [detail, detail]
+    assert details.decode_all(stored.encode() for stored in details.encode_all([detail, detail])) == [detail, detail]
 
 
 @unhurried

@@ -7,7 +7,7 @@ nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ WINDOW = WindowKey(START_MS, "kan-11", "session-7", "dana")
 NAME = WINDOWING.name(WINDOW)
 DUE_MS = WINDOWING.due_at(START_MS, START_MS)
 
+KEYS_OF_SHARD = (KEYS.stream, KEYS.open, KEYS.closed, KEYS.ledger, KEYS.dead, KEYS.erased, KEYS.suspects)
 _TERMS = ("counted", "duplicates", "dead_lettered", "erased", "forwarded", "lost")
 _pack = msgspec.msgpack.Encoder().encode
 _source = lru_cache(scripts.source)
@@ -40,6 +41,10 @@ class Committed(NamedTuple):
     acknowledged: dict[str, int]
     uncounted: list[int]
     dead_written: list[int]
+
+
+class UnindexedError(Exception):
+    """The commit did nothing: these windows, from 1, are new, and their indexes were not named."""
 
 
 class Scripts:
@@ -98,25 +103,36 @@ class Scripts:
         dead: Sequence[tuple[tuple[Any, ...], str]] = (),
         forwarded: Sequence[str] = (),
         lost: Sequence[str] = (),
+        known: Collection[WindowKey] = (),
     ) -> Committed:
         """Commit, and commit again, as after a lost reply: that changes nothing.
 
         Args:
             windows: window, due_ms, user_hash, [(entry id, segment id, detail), ...]
             dead: (entry id, reason, detail, user_hash, start_ms), payload
+            known: windows whose indexes are not named
+
+        Raises:
+            UnindexedError: one of `known` is new after all.
         """
-        keys = [KEYS.stream, KEYS.open, KEYS.closed, KEYS.ledger, KEYS.dead, KEYS.erased, KEYS.suspects]
+        keys, indexes = list(KEYS_OF_SHARD), list[str]()
         packed = []
         for window, due_ms, user_hash, entries in windows:
             name = WINDOWING.name(window)
             of_window = KEYS.window(name)
-            keys += (of_window.segments, of_window.channel, of_window.user)
-            packed.append((name, window.start_ms, due_ms, user_hash, [value for entry in entries for value in entry]))
+            keys.append(of_window.segments)
+            indexes += (of_window.channel, of_window.user)
+            index = 0 if window in known else len(KEYS_OF_SHARD) + len(windows) + len(indexes) - 1
+            packed.append((name, window.start_ms, due_ms, user_hash, len(entries), index))
+        columns = list(zip(*(entry for window in windows for entry in window[3]), strict=True)) or [(), (), ()]
         letters, payloads = [letter for letter, _ in dead], [payload for _, payload in dead]
-        args = (GROUP, _pack((packed, letters, forwarded, lost)), *payloads)
-        acknowledged, uncounted, dead_written = self.run("commit", keys, *args)
+        args = (GROUP, _pack((packed, *columns, letters, forwarded, lost)), *payloads)
+        answer = self.run("commit", [*keys, *indexes], *args)
+        if len(answer) == 1:
+            raise UnindexedError(answer[0])
+        acknowledged, uncounted, dead_written = answer
         before = self.dump()
-        again, _, dead_again = self.run("commit", keys, *args)
+        again, _, dead_again = self.run("commit", [*keys, *indexes], *args)
         assert (again, dead_again) == ([0] * len(_TERMS), [])
         assert self.dump() == before
         named = {term: count for term, count in zip(_TERMS, acknowledged, strict=True) if count}

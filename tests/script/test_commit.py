@@ -9,7 +9,7 @@ import redis
 from streamproc.core.windows import WindowKey
 from streamproc.embedded import EmbeddedServer
 
-from .conftest import DUE_MS, GROUP, HOUR_MS, KEYS, NAME, START_MS, WINDOW, WINDOWING, Scripts
+from .conftest import DUE_MS, GROUP, HOUR_MS, KEYS, NAME, START_MS, WINDOW, WINDOWING, Scripts, UnindexedError
 
 OF_WINDOW = KEYS.window(NAME)
 LATE_DUE_MS = DUE_MS + 900_000
@@ -46,7 +46,7 @@ def test_a_segment_twice_in_a_batch_counts_once_and_the_first_is_kept(shard: Scr
     first, second, third = shard.pending(3)
     entries = [(first, "s1", "<first>"), (second, "s1", "<second>"), (third, "s2", "<s2>")]
     answer = shard.commit([(WINDOW, DUE_MS, "", entries)])
-    assert answer == ({"counted": 2, "duplicates": 1}, [1, 2], [])
+    assert answer == ({"counted": 2, "duplicates": 1}, [2], [])
     assert shard.segments() == {"s1": "<first>", "s2": "<s2>"}
     assert shard.ledger() == {"counted": "2", "duplicates": "1"}
 
@@ -54,12 +54,12 @@ def test_a_segment_twice_in_a_batch_counts_once_and_the_first_is_kept(shard: Scr
 def test_a_segment_of_an_earlier_batch_is_a_duplicate(shard: Scripts) -> None:
     shard.count("s1")
     before = shard.dump()
-    assert shard.count("s1") == ({"duplicates": 1}, [1, 1], [])
+    assert shard.count("s1") == ({"duplicates": 1}, [1], [])
     after = shard.dump()
     assert {key for key in before if before[key] != after[key]} == {KEYS.stream, KEYS.ledger}
 
 
-def test_the_answer_names_window_and_position_of_what_did_not_count(shard: Scripts) -> None:
+def test_the_answer_names_the_position_of_what_did_not_count(shard: Scripts) -> None:
     shard.count("a1", window=session(1))
     shard.count("b2", window=session(2))
     ids = shard.pending(5)
@@ -67,12 +67,41 @@ def test_the_answer_names_window_and_position_of_what_did_not_count(shard: Scrip
         (session(1), DUE_MS, "", [(ids[0], "a1", ""), (ids[1], "a2", "")]),
         (session(2), DUE_MS, "", [(ids[2], "b1", ""), (ids[3], "b2", ""), (ids[4], "b1", "")]),
     ]
-    assert shard.commit(windows) == ({"counted": 2, "duplicates": 3}, [1, 1, 2, 2, 2, 3], [])
+    assert shard.commit(windows) == ({"counted": 2, "duplicates": 3}, [1, 4, 5], [])
 
 
 def test_an_empty_batch_changes_nothing(shard: Scripts) -> None:
     assert shard.commit() == ({}, [], [])
     assert shard.dump() == {}
+
+
+def test_a_window_that_is_known_to_be_there_needs_no_indexes(shard: Scripts) -> None:
+    shard.count("s1")
+    first, second = shard.pending(2)
+    windows = [(WINDOW, DUE_MS, "", [(first, "s2", "")]), (session(1), DUE_MS, "", [(second, "s1", "")])]
+    assert shard.commit(windows, known=[WINDOW]).acknowledged == {"counted": 2}
+    assert shard.redis.smembers(KEYS.window(WINDOWING.name(session(1))).channel) == {WINDOWING.name(session(1))}
+
+
+def test_windows_that_are_new_after_all_are_named_and_nothing_is_done(shard: Scripts) -> None:
+    shard.count("s1", window=session(1))
+    ids = shard.pending(3)
+    before = shard.dump()
+    windows = [
+        (window, DUE_MS, "", [(entry, "s2", "")])
+        for window, entry in zip([WINDOW, session(1), session(2)], ids, strict=True)
+    ]
+    with pytest.raises(UnindexedError) as needed:
+        shard.commit(windows, known=[WINDOW, session(1), session(2)])
+    assert needed.value.args == ([1, 3],)
+    assert shard.dump() == before
+
+
+def test_of_a_window_that_is_refused_no_indexes_are_needed(shard: Scripts) -> None:
+    shard.redis.zadd(KEYS.erased, {"hash-of-dana": START_MS})
+    (entry,) = shard.pending(1)
+    answer = shard.commit([(WINDOW, DUE_MS, "hash-of-dana", [(entry, "s1", "")])], known=[WINDOW])
+    assert answer.acknowledged == {"erased": 1}
 
 
 # Where windows stand

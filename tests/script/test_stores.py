@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from streamproc.stores.redis.commits import MAX_WINDOWS, CommitStore, Outcome
 from streamproc.stores.redis.connect import connect, require_supported
 from streamproc.stores.redis.entries import EntryStream
 from streamproc.stores.redis.keys import ShardKeys
+from streamproc.stores.redis.scripts import Script
 from streamproc.stores.redis.shard import LayoutMismatch, Shard
 from streamproc.stores.redis.survey import Survey, survey
 from streamproc.stores.redis.windows import Taken, WindowStore
@@ -116,7 +117,8 @@ async def test_only_what_counted_is_told_as_counted(stores: Stores) -> None:
     await stores.add("s9", session_id="another")
     outcome = await stores.commit_new()
     assert (outcome.counted, outcome.duplicates) == (4, 3)
-    assert [len(details) for _, _, details in outcome.counted_details] == [3, 1]
+    ((_, _, counted),) = outcome.counted_details
+    assert [detail.dubbing_us for detail in counted] == [7000, 7000, 7000, 2000]
     fetched, other = await stores.windows.fetch([stores.window, stores.window._replace(session_id="another")])
     assert sorted(fetched) == ["s1", "s2", "s3", "s4", "s5"]
     assert [segment for segment, detail in sorted(fetched.items()) if detail.dubbing_us == 2000] == ["s2", "s4"]
@@ -131,17 +133,51 @@ async def test_committing_a_plan_again_counts_nothing(stores: Stores) -> None:
     assert await stores.commits.commit(plan) == Outcome()
 
 
+async def test_a_window_that_has_gone_behind_the_consumers_back_is_indexed_again(stores: Stores) -> None:
+    """Forgotten, erased, or rolled back: without its indexes nobody would find it, an erasure least of all."""
+    await stores.count("s1")
+    await stores.client.flushall()
+    await stores.entries.ensure_group()
+    await stores.count("s2")
+    keys = stores.shard.keys.window(WINDOWING.name(stores.window))
+    assert await stores.client.smembers(keys.channel) == {WINDOWING.name(stores.window).encode()}
+    assert await stores.client.zcard(keys.user) == 1
+
+
+async def test_indexes_are_named_only_until_the_window_is_known_to_be_there(stores: Stores) -> None:
+    asked: list[int] = []
+
+    async def counting(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        asked.append(len(keys))
+        return await script(stores.client, keys, args)
+
+    stores.shard.run = counting  # type: ignore[method-assign]
+    await stores.count("s1")
+    await stores.count("s2")
+    assert asked[0] - asked[1] == 2
+
+
+async def test_a_part_that_fails_leaves_none_running_and_can_be_repeated(stores: Stores) -> None:
+    for number in range(2 * MAX_WINDOWS):
+        await stores.add("s1", session_id=f"session-{number}")
+    plan = await stores.plan_new()
+    failing = stores.shard.keys.window(WINDOWING.name(plan.windows[-1].key)).segments
+    await stores.client.set(failing, "a stranger's")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await stores.commits.commit(plan)
+    assert await stores.client.zcard(stores.shard.keys.open) == MAX_WINDOWS
+    await stores.client.delete(failing)
+    assert (await stores.commits.commit(plan)).counted == MAX_WINDOWS
+
+
 async def test_more_windows_than_a_script_takes_are_committed_in_several(stores: Stores) -> None:
     sessions = [f"session-{number}" for number in range(2 * MAX_WINDOWS + 1)]
     for session in sessions:
         await stores.add("s1", session_id=session)
     await stores.client.xadd(stores.shard.keys.stream, {"data": "{"})
     outcome = await stores.commit_new()
-    assert (outcome.counted, len(outcome.counted_details), outcome.dead_reasons) == (
-        len(sessions),
-        len(sessions),
-        [Reason.MALFORMED],
-    )
+    assert (outcome.counted, outcome.dead_reasons) == (len(sessions), [Reason.MALFORMED])
+    assert sorted(len(details) for _, _, details in outcome.counted_details) == [1, MAX_WINDOWS, MAX_WINDOWS]
     assert set(await stores.windows.sizes([stores.window._replace(session_id=s) for s in sessions])) == {1}
     assert (await stores.survey()).ledger.imbalance() == 0
 

@@ -30,13 +30,13 @@ ACKNOWLEDGE_FIRST: Final = Mutant(
         "with self._metrics.commit_seconds.time():",
         "for window in plan.windows:\n"
         "        client, stream = self._stream._shard.client, self._stream._shard.keys.stream\n"
-        "        await client.execute_command('XACK', stream, self._stream._shard.group, *window.entries[::3])\n"
+        "        await client.execute_command('XACK', stream, self._stream._shard.group, *window.entry_ids)\n"
         "    with self._metrics.commit_seconds.time():",
     ),
     Edit("commit", "local acknowledged = redis.call('XACK', stream, group, unpack(ids))", "local acknowledged = #ids"),
 )
 LATENESS_BY_THE_CLOCK: Final = Mutant(
-    "judge lateness by the clock", Edit(Planner._place, "min(entry_ms(entry_id), now_ms)", "now_ms")
+    "judge lateness by the clock", Edit(Planner.plan, "min(entry_ms(entry_id), now_ms)", "now_ms")
 )
 COUNT_WHAT_WAS_SENT: Final = Mutant(
     "have the ledger count what was sent instead of what was acknowledged",
@@ -63,7 +63,11 @@ NOT_OPENED_WHILE_TAKEN: Final = Mutant(
     ),
 )
 STAYS_CLOSED: Final = Mutant(
-    "leave a window that grows in closed", Edit("commit", "redis.call('ZREM', closed, name)", "")
+    "leave a window that grows in closed", Edit("commit", "redis.call('ZREM', closed, unpack(names))", "")
+)
+INDEXED_FOR_EVER: Final = Mutant(
+    "take a window that was indexed once for indexed for ever",
+    Edit("commit", "unindexed[#unindexed + 1] = w", ""),
 )
 NO_MARK: Final = Mutant("count what lies below the mark", Edit("commit", "start_ms < mark", "false"))
 

@@ -312,6 +312,21 @@ def a_user_who_was_erased_is_back_the_next_day(stage: Stage) -> None:
     stage.look_after_erasures()
 
 
+def a_user_is_erased_whose_window_was_lost_and_begun_again(stage: Stage) -> list[str]:
+    """The consumer remembers a window of which Redis, failed over, knows nothing: neither segments nor indexes."""
+    replica = stage.world.replica()
+    consumer = stage.world.consumer("counts")
+    stage.publish("a")
+    while run(consumer.run_once()):
+        pass
+    stage.world.fail_over(replica)
+    stage.publish("b")
+    while run(consumer.run_once()):
+        pass
+    stage.erase()
+    return stage.world.traces()
+
+
 def an_older_erasure_is_completed_after_a_newer_one(stage: Stage) -> None:
     older = stage.advance(stage.ask())
     stage.at(12_000)
@@ -377,6 +392,7 @@ CAUGHT: Final[list[tuple[Mutant, Story]]] = [
     (rules.DELETE_PENDING, a_consumer_dies_with_an_entry_of_a_user_who_is_erased),
     (rules.DELETE_UNDELIVERED, a_user_is_erased_before_an_entry_was_read),
     (rules.ERASE_WHAT_CAME_LATER, a_user_who_was_erased_is_back_the_next_day),
+    (rules.INDEXED_FOR_EVER, a_user_is_erased_whose_window_was_lost_and_begun_again),
     (rules.TOMBSTONE_LOWERED, an_older_erasure_is_completed_after_a_newer_one),
     (rules.COMPLETE_WITHOUT_A_LAYER, mongodb_refuses_for_a_while_to_erase),
     (rules.NEVER_AGAIN, redis_fails_over_to_a_replica_from_before_an_erasure),

@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
-from streamproc.core import commits, details
-from streamproc.core.commits import DeadLetter, Entry, Misplaced, Plan, Planner, Reason, payload_of, shard_of
+from streamproc.core import commits
+from streamproc.core.commits import (
+    DeadLetter,
+    Entry,
+    Misplaced,
+    Plan,
+    Planner,
+    Reason,
+    WindowBatch,
+    payload_of,
+    shard_of,
+)
 from streamproc.core.windows import Windowing, WindowKey
 
 HOUR_MS = 3_600_000
@@ -77,10 +87,9 @@ def test_entries_of_one_window_are_grouped_in_the_order_read() -> None:
     found = plan(entry(HALF_PAST, 1, segment_id="b"), entry(HALF_PAST, 2, segment_id="a", dubbing_ms=7))
     (window,) = found.windows
     assert window.key == WINDOW
-    assert window.entries[::3] == [entry_id(HALF_PAST, 1), entry_id(HALF_PAST, 2)]
-    assert window.entries[1::3] == ["b", "a"]
+    assert window.entry_ids == [entry_id(HALF_PAST, 1), entry_id(HALF_PAST, 2)]
+    assert window.segment_ids == ["b", "a"]
     assert [detail.dubbing_us for detail in window.details] == [2_000, 7_000]
-    assert details.decode_all(raw.encode() for raw in window.entries[2::3]) == window.details
 
 
 @pytest.mark.parametrize(
@@ -99,7 +108,7 @@ def test_another_hour_channel_session_or_user_is_another_window(changes: dict[st
 
 
 def test_a_segment_seen_twice_in_a_batch_is_left_to_the_window_to_judge() -> None:
-    assert plan(entry(number=1), entry(number=2)).windows[0].entries[1::3] == ["seg-1", "seg-1"]
+    assert plan(entry(number=1), entry(number=2)).windows[0].segment_ids == ["seg-1", "seg-1"]
 
 
 def test_a_batch_is_due_at_the_earliest_that_one_of_its_entries_asks_for() -> None:
@@ -256,7 +265,8 @@ def test_a_dead_letter_keeps_what_came_and_whose_it_is_as_far_as_it_can_be_read(
 def test_a_flat_entry_counts_like_one_with_data() -> None:
     by_fields = plan((entry_id(HALF_PAST).encode(), flat())).windows[0]
     by_data = plan(entry()).windows[0]
-    assert (by_fields.key, by_fields.due_ms, by_fields.entries) == (by_data.key, by_data.due_ms, by_data.entries)
+    for name in WindowBatch.__slots__:
+        assert getattr(by_fields, name) == getattr(by_data, name)
 
 
 @pytest.mark.parametrize(

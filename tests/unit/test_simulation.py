@@ -64,8 +64,8 @@ def stored(entries: Iterable[tuple[int, list[Simulated]]]) -> list[Document]:
         plan = planner.plan([(f"{now_ms}-{i}".encode(), fields_of(entry)) for i, entry in enumerate(batch)], now_ms)
         for window in plan.windows:
             segments = windows.setdefault(window.key, {})
-            for segment_id, detail in zip(window.entries[1::3], window.details, strict=True):
-                segments.setdefault(str(segment_id), detail)
+            for segment_id, detail in zip(window.segment_ids, window.details, strict=True):
+                segments.setdefault(segment_id, detail)
     return [fold(key, segments).document(write=1) for key, segments in windows.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -10,14 +10,14 @@ import msgspec
 
 from streamproc.core.commits import DeadLetter, Plan, Reason, WindowBatch
 from streamproc.core.details import Detail
-from streamproc.core.windows import Windowing
+from streamproc.core.windows import Windowing, WindowKey
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.keys import WindowKeys
 from streamproc.stores.redis.shard import Shard
 
 # A script stalls everyone while it runs: this keeps one below some 8 ms even where all windows are new.
 MAX_WINDOWS: Final = 400
-_KEYS_KEPT: Final = 50_000
+_NAMES_KEPT: Final = 50_000
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -40,16 +40,34 @@ class Outcome:
         return [letter.reason for letter in self.dead]
 
 
-class CommitStore:
-    """Commits plans to one shard."""
+class _Known:
+    """What is remembered of a window: the same ones come in every batch."""
 
-    def __init__(self, shard: Shard, windowing: Windowing) -> None:
+    __slots__ = ("indexed", "keys", "name", "user_hash")
+
+    def __init__(self, name: str, keys: WindowKeys, user_hash: str) -> None:
+        self.name = name
+        self.keys = keys
+        self.user_hash = user_hash
+        #: Whether its segments were seen to be there: then so are its indexes, and they need not be named again.
+        self.indexed = False
+
+
+class CommitStore:
+    """Commits plans to one shard.
+
+    Args:
+        max_entries: the most entries in one script, unless they are of one window.
+    """
+
+    def __init__(self, shard: Shard, windowing: Windowing, *, max_entries: int = 1000) -> None:
         self._shard = shard
         self._windowing = windowing
-        self._names: dict[Any, tuple[str, WindowKeys]] = {}
+        self._max_entries = max_entries
+        self._known: dict[WindowKey, _Known] = {}
 
     async def commit(self, plan: Plan) -> Outcome:
-        """Record and acknowledge a plan's entries, in as many scripts as its windows need.
+        """Record and acknowledge a plan's entries, in as many scripts as its windows need, all on their way at once.
 
         Repeating it, whole or in part, changes nothing more.
 
@@ -57,20 +75,28 @@ class CommitStore:
             redis.exceptions.RedisError: the commit may or may not have taken effect; repeat it.
         """
         outcome = Outcome()
-        for part in _parts(plan):
-            await self._commit_part(part, outcome)
+        first, *others = _parts(plan, self._max_entries)
+        if not others:
+            await self._commit_part(first, outcome)
+            return outcome
+        running = [self._commit_part(part, outcome) for part in (first, *others)]
+        # None is left running behind an error: what it still counts would be counted by nobody.
+        failures = [failure for failure in await asyncio.gather(*running, return_exceptions=True) if failure]
+        if failures:
+            raise failures[0]
         return outcome
 
     async def _commit_part(self, plan: Plan, outcome: Outcome) -> None:
-        shard = self._shard
-        keys, windows = self._address(plan.windows)
-        dead = [
-            (d.entry_id, d.reason, d.detail, shard.user_hash(d.user_id) if d.user_id else "", d.start_ms)
-            for d in plan.dead
-        ]
-        batch = _pack((windows, dead, [m.entry_id for m in plan.misplaced], plan.lost))
-        payloads = [d.payload for d in plan.dead]
-        acknowledged, uncounted, dead_written = await shard.run(scripts.COMMIT, keys, [shard.group, batch, *payloads])
+        windows = [self._know(window) for window in plan.windows]
+        while True:
+            reply = await self._run(plan, windows)
+            if len(reply) > 1:
+                break
+            for number in reply[0]:  # forgotten, erased, or rolled back since
+                windows[number - 1].indexed = False
+        for known in windows:
+            known.indexed = True
+        acknowledged, uncounted, dead_written = reply
         counted, duplicates, _dead, erased, forwarded, lost = acknowledged
         outcome.counted += counted
         outcome.duplicates += duplicates
@@ -80,49 +106,68 @@ class CommitStore:
         outcome.dead += [plan.dead[position - 1] for position in dead_written]
         outcome.counted_details += _counted(plan.windows, uncounted)
 
-    def _address(self, batches: list[WindowBatch]) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """KEYS and the packed form of each window, for the commit script."""
-        own = self._shard.keys
+    async def _run(self, plan: Plan, windows: list[_Known]) -> Any:
+        own, batches = self._shard.keys, plan.windows
         keys = [own.stream, own.open, own.closed, own.ledger, own.dead, own.erased, own.suspects]
-        windows = []
-        for batch in batches:
-            name, of_window = self._name(batch)
-            keys += (of_window.segments, of_window.channel, of_window.user)
-            user_hash = self._shard.user_hash(batch.key.user_id)
-            windows.append((name, batch.key.start_ms, batch.due_ms, user_hash, batch.entries))
-        return keys, windows
+        keys += [known.keys.segments for known in windows]
+        packed = []
+        for window, known in zip(batches, windows, strict=True):
+            index = 0
+            if not known.indexed:
+                keys += (known.keys.channel, known.keys.user)
+                index = len(keys) - 1  # from 1
+            packed.append((known.name, window.key.start_ms, window.due_ms, known.user_hash, len(window.details), index))
+        batch = (
+            packed,
+            [entry_id for window in batches for entry_id in window.entry_ids],
+            [segment_id for window in batches for segment_id in window.segment_ids],
+            [stored for window in batches for stored in window.stored],
+            [(d.entry_id, d.reason, d.detail, self._user_hash(d.user_id), d.start_ms) for d in plan.dead],
+            [misplaced.entry_id for misplaced in plan.misplaced],
+            plan.lost,
+        )
+        payloads = [letter.payload for letter in plan.dead]
+        return await self._shard.run(scripts.COMMIT, keys, [self._shard.group, _pack(batch), *payloads])
 
-    def _name(self, batch: WindowBatch) -> tuple[str, WindowKeys]:
-        """A window's name and keys, remembered: the same windows come in every batch."""
-        known = self._names.get(batch.key)
+    def _know(self, batch: WindowBatch) -> _Known:
+        known = self._known.get(batch.key)
         if known is None:
-            if len(self._names) >= _KEYS_KEPT:
-                self._names.clear()
+            if len(self._known) >= _NAMES_KEPT:
+                self._known.clear()
             name = self._windowing.name(batch.key)
-            known = self._names[batch.key] = (name, self._shard.keys.window(name))
+            known = _Known(name, self._shard.keys.window(name), self._shard.user_hash(batch.key.user_id))
+            self._known[batch.key] = known
         return known
 
+    def _user_hash(self, user_id: str | None) -> str:
+        return self._shard.user_hash(user_id) if user_id else ""
 
-def _parts(plan: Plan) -> Iterator[Plan]:
-    """The plan, cut so that no script has more than MAX_WINDOWS windows."""
-    if len(plan.windows) <= MAX_WINDOWS:
-        yield plan
-        return
-    yield Plan(plan.windows[:MAX_WINDOWS], plan.dead, plan.misplaced, plan.lost)
-    for first in range(MAX_WINDOWS, len(plan.windows), MAX_WINDOWS):
-        yield Plan(plan.windows[first : first + MAX_WINDOWS])
+
+def _parts(plan: Plan, max_entries: int) -> list[Plan]:
+    """The plan, cut so that no script has more than MAX_WINDOWS windows, or `max_entries` entries in several."""
+    parts = [Plan(dead=plan.dead, misplaced=plan.misplaced, lost=plan.lost)]
+    entries = 0
+    for window in plan.windows:
+        part = parts[-1]
+        if part.windows and (len(part.windows) == MAX_WINDOWS or entries + len(window.details) > max_entries):
+            part = Plan()
+            parts.append(part)
+            entries = 0
+        part.windows.append(window)
+        entries += len(window.details)
+    return parts
 
 
 def _counted(batches: list[WindowBatch], uncounted: list[int]) -> list[tuple[int, str, list[Detail]]]:
-    """The details that counted: all but those the script set aside."""
-    set_aside: dict[int, set[int]] = {}
-    for window, position in zip(uncounted[::2], uncounted[1::2], strict=True):
-        set_aside.setdefault(window - 1, set()).add(position - 1)
-    counted = []
-    for i, batch in enumerate(batches):
-        details = batch.details
-        if i in set_aside:
-            details = [detail for position, detail in enumerate(details) if position not in set_aside[i]]
-        if details:
-            counted.append((batch.key.start_ms, batch.key.channel_id, details))
-    return counted
+    """The details that counted, all but those the script set aside, by window start and channel."""
+    set_aside = set(uncounted)
+    counted: dict[tuple[int, str], list[Detail]] = {}
+    position = 0
+    for batch in batches:
+        found = batch.details
+        if set_aside:
+            found = [detail for at, detail in enumerate(found, position + 1) if at not in set_aside]
+            position += len(batch.details)
+        if found:
+            counted.setdefault((batch.key.start_ms, batch.key.channel_id), []).extend(found)
+    return [(start_ms, channel_id, found) for (start_ms, channel_id), found in counted.items()]

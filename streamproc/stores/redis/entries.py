@@ -115,5 +115,5 @@ class EntryStream:
         )
         pipeline.execute_command("TIME")
         reply, (seconds, microseconds) = await pipeline.execute()
-        entries = [(entry_id, fields) for entry_id, fields in reply[0][1]] if reply else []
+        entries: list[Entry] = reply[0][1] if reply else []  # as it came: copying would cost as much as reading
         return Batch(entries, seconds * 1000 + microseconds // 1000)

@@ -1,25 +1,30 @@
 #!lua flags=allow-oom
--- Records a batch of read entries: counts each segment once, writes dead letters, acknowledges. What is refused of an
+-- Commits a batch: counts each segment once, writes dead letters, acknowledges. What is refused of an
 -- erased user is deleted as well.
 -- Running it again changes nothing: a counted segment is then a duplicate, and nothing is left to acknowledge.
 --
 -- KEYS  1 stream   2 open   3 closed   4 ledger   5 dead   6 erased   7 suspects
---       then for each window: its segments, its channel index, its user index
+--       then the segments of each window
+--       then for each window that may be new: its channel index, its user index
 -- ARGV  1 group
---       2 the batch, MessagePack: [windows, dead, forwarded, lost]
---         window  [name, start_ms, due_ms, user_hash, [entry_id, segment_id, detail, ...]]
---         dead    [entry_id, reason, detail, user_hash, start_ms]; user_hash '' where unknown
+--       2 the batch, MessagePack: [windows, entry_ids, segment_ids, details, dead, forwarded, lost]
+--         window   [name, start_ms, due_ms, user_hash, entries, index]
+--                  entries  how many of the batch's are its own: those of the first window come first
+--                  index    where in KEYS its channel index is; 0 where its segments are known to be there
+--         dead     [entry_id, reason, detail, user_hash, start_ms]; user_hash '' where unknown
 --         forwarded, lost  [entry_id, ...]
 --       3... the payload of each dead letter: any bytes, which MessagePack text may not be
--- Returns [acknowledged, uncounted, dead_written]
+-- Returns [acknowledged, uncounted, dead_written], or with nothing done [unindexed]
 --         acknowledged  [counted, duplicates, dead_lettered, erased, forwarded, lost]
---         uncounted     [window, position, ...] from 1, of the entries that did not count
+--         uncounted     [position, ...] from 1, of the entries that did not count
 --         dead_written  [position, ...] from 1, of the dead letters written
+--         unindexed     [window, ...] from 1: these are new after all, so their indexes are needed
 
 local stream, open, closed, ledger, dead_letters, erased, suspects =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local SEGMENTS = 7
 local group = ARGV[1]
-local windows, dead, forwarded, lost = unpack(cmsgpack.unpack(ARGV[2]))
+local windows, entry_ids, segment_ids, details, dead, forwarded, lost = unpack(cmsgpack.unpack(ARGV[2]))
 
 -- Checks come first: a script that fails after its first write is not rolled back. These reads fail on a key
 -- of the wrong type.
@@ -30,14 +35,6 @@ redis.call('XLEN', dead_letters)
 local mark = tonumber(redis.call('HGET', ledger, 'mark') or '-1')
 local anyone_erased = redis.call('ZCARD', erased) > 0
 local anything_suspect = redis.call('HLEN', suspects) > 0
-local is_new = {}
-for w = 1, #windows do
-  is_new[w] = redis.call('HLEN', KEYS[5 + 3 * w]) == 0
-  if is_new[w] then
-    redis.call('SCARD', KEYS[6 + 3 * w])
-    redis.call('ZCARD', KEYS[7 + 3 * w])
-  end
-end
 
 local function is_erased(user_hash, start_ms)
   if not anyone_erased or user_hash == '' then return false end
@@ -46,42 +43,62 @@ local function is_erased(user_hash, start_ms)
 end
 
 local counted_ids, duplicate_ids, erased_ids, uncounted = {}, {}, {}, {}
+local refused, is_new, unindexed = {}, {}, {}
+for w = 1, #windows do
+  local window = windows[w]
+  local start_ms, index = window[2], window[6]
+  if is_erased(window[4], start_ms) then
+    refused[w] = erased_ids
+  elseif start_ms < mark then
+    refused[w] = duplicate_ids
+  elseif redis.call('HLEN', KEYS[SEGMENTS + w]) == 0 then
+    if index == 0 then
+      unindexed[#unindexed + 1] = w
+    else
+      redis.call('SCARD', KEYS[index])
+      redis.call('ZCARD', KEYS[index + 1])
+      is_new[w] = true
+    end
+  end
+end
+if #unindexed > 0 then return { unindexed } end
 
-local function set_aside(ids, w, position, entry_id)
-  ids[#ids + 1] = entry_id
-  uncounted[#uncounted + 1] = w
+local function set_aside(ids, position)
+  ids[#ids + 1] = entry_ids[position]
   uncounted[#uncounted + 1] = position
 end
 
+local due, names = {}, {}
+local last = 0
 for w = 1, #windows do
-  local name, start_ms, due_ms, user_hash, entries = unpack(windows[w])
-  local refused_ids = nil
-  if is_erased(user_hash, start_ms) then
-    refused_ids = erased_ids
-  elseif start_ms < mark then
-    refused_ids = duplicate_ids
-  end
-  if refused_ids then
-    for e = 1, #entries, 3 do set_aside(refused_ids, w, (e + 2) / 3, entries[e]) end
+  local name, start_ms, due_ms, _, entries, index = unpack(windows[w])
+  local first, before = last + 1, #counted_ids
+  last = last + entries
+  if refused[w] then
+    for position = first, last do set_aside(refused[w], position) end
   else
-    local segments = KEYS[5 + 3 * w]
+    local segments = KEYS[SEGMENTS + w]
     if is_new[w] then
-      redis.call('SADD', KEYS[6 + 3 * w], name)
-      redis.call('ZADD', KEYS[7 + 3 * w], start_ms, name)
+      redis.call('SADD', KEYS[index], name)
+      redis.call('ZADD', KEYS[index + 1], start_ms, name)
     end
-    local before = #counted_ids
-    for e = 1, #entries, 3 do
-      if redis.call('HSETNX', segments, entries[e + 1], entries[e + 2]) == 1 then
-        counted_ids[#counted_ids + 1] = entries[e]
+    for position = first, last do
+      if redis.call('HSETNX', segments, segment_ids[position], details[position]) == 1 then
+        counted_ids[#counted_ids + 1] = entry_ids[position]
       else
-        set_aside(duplicate_ids, w, (e + 2) / 3, entries[e])
+        set_aside(duplicate_ids, position)
       end
     end
-    if #counted_ids > before then
-      redis.call('ZADD', open, 'NX', due_ms, name)
-      redis.call('ZREM', closed, name)
-    end
   end
+  if #counted_ids > before then
+    due[#due + 1] = due_ms
+    due[#due + 1] = name
+    names[#names + 1] = name
+  end
+end
+if #names > 0 then
+  redis.call('ZADD', open, 'NX', unpack(due))
+  redis.call('ZREM', closed, unpack(names))
 end
 
 -- XACK says what this batch still had to say: the ledger counts that, so a repeated batch counts nothing.
