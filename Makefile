@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test unit check format docs simulate chaos soak clean
+.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -16,7 +16,7 @@ test: check
 	$(PYTEST) tests -n 2 --dist loadfile
 
 unit: $(VENV)/.test
-	$(PYTEST) tests/unit tests/property -q -p no:cacheprovider
+	$(PYTEST) tests/unit tests/property -n 2 -q -p no:cacheprovider
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -32,7 +32,7 @@ format: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m tests.docs.generate
 
-# Proofs beyond the tests: a seed reproduces a failure, `make simulate SEED=42`, `make chaos SEED=7 SECONDS=600`.
+# Proofs beyond the tests: a seed reproduces a failure, `make simulate SEED=42`, `make model COUNT=100000`, `make chaos SEED=7 SECONDS=600`.
 SEED ?= 1
 COUNT ?= 1
 SECONDS ?= 600
@@ -41,11 +41,27 @@ MINUTES ?= 10
 simulate: $(VENV)/.test
 	$(BIN)/python -m tests.simulation $(SEED) $(COUNT)
 
+model: $(VENV)/.test
+	$(BIN)/python -m tests.model $(SEED) $(COUNT)
+
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
 
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
+
+# How fast, how large: `make bench ARGS="--runs 3 --sessions 50"`; each says what it takes with ARGS=--help.
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.bench.counting $(ARGS)
+
+bench-windows: $(VENV)/.test
+	$(BIN)/python -m tests.bench.windows $(ARGS)
+
+bench-memory: $(VENV)/.test
+	$(BIN)/python -m tests.bench.memory $(ARGS)
+
+bench-questions: $(VENV)/.test
+	$(BIN)/python -m tests.bench.questions $(ARGS)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,11 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["BlockingSegmentPublisher", "InvalidEvent", "PublishFailed", "SegmentPublisher", "__version__"]
+__all__ = [
+    "BlockingBufferedSegmentPublisher",
+    "BlockingSegmentPublisher",
+    "BufferFull",
+    "BufferedSegmentPublisher",
+    "DubbingMetricsService",
+    "InvalidEvent",
+    "PublishFailed",
+    "PublisherMetrics",
+    "SegmentPublisher",
+    "__version__",
+]
 
 if TYPE_CHECKING:
+    from streamproc.answers.service import DubbingMetricsService
     from streamproc.core.events import InvalidEvent
-    from streamproc.publisher import BlockingSegmentPublisher, PublishFailed, SegmentPublisher
+    from streamproc.publisher import (
+        BlockingBufferedSegmentPublisher,
+        BlockingSegmentPublisher,
+        BufferedSegmentPublisher,
+        BufferFull,
+        PublisherMetrics,
+        PublishFailed,
+        SegmentPublisher,
+    )
 
 
 def __getattr__(name: str) -> Any:
@@ -21,7 +41,11 @@ def __getattr__(name: str) -> Any:
         from streamproc.core.events import InvalidEvent  # noqa: PLC0415
 
         return InvalidEvent
-    if name in ("SegmentPublisher", "BlockingSegmentPublisher", "PublishFailed"):
+    if name == "DubbingMetricsService":
+        from streamproc.answers.service import DubbingMetricsService  # noqa: PLC0415
+
+        return DubbingMetricsService
+    if name in __all__:
         from streamproc import publisher  # noqa: PLC0415
 
         return getattr(publisher, name)

@@ -21,11 +21,15 @@ from streamproc.embedded import EmbeddedServer, start_mongod, start_redis, start
 
 _REDIS_7_WANTED = shutil.which("redis-server") is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
 REDIS_SERVERS = ["valkey", "redis7"] if _REDIS_7_WANTED else ["valkey"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_BROWSER_WANTED = CHROMIUM is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
+collect_ignore = [] if _BROWSER_WANTED else ["web/test_dashboard.py"]
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     left_out = "" if _REDIS_7_WANTED else " (redis7 left out: no redis-server on PATH)"
-    return f"redis servers under test: {', '.join(REDIS_SERVERS)}{left_out}"
+    browser = CHROMIUM or ("none" if _BROWSER_WANTED else "none (the dashboard's tests left out: no chromium on PATH)")
+    return [f"redis servers under test: {', '.join(REDIS_SERVERS)}{left_out}", f"browser under test: {browser}"]
 
 
 @pytest.fixture(scope="session")

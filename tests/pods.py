@@ -57,10 +57,14 @@ class Pods:
         self.variables = {f"{PREFIX}{name}": value for name, value in {**SHORT, **servers, **own, **settings}.items()}
         self.settings = settings_of(self.variables)
         self.redis: Any = redis.Redis.from_url(redis_url)
-        self._client = connect(redis_url)
+        self._client = connect(redis_url, cluster=self.settings.redis_cluster)
         self._mongo = mongo.connect(mongodb_url, app_name="tests")
         self.database = self._mongo[self.settings.mongodb_database]
-        self.shard = Shard(self._client, prefix=self.settings.prefix, group=self.settings.group)
+        self.shards = [
+            Shard(self._client, number=number, prefix=self.settings.prefix, group=self.settings.group)
+            for number in range(self.settings.shards)
+        ]
+        self.shard = self.shards[0]
         self.keys = self.shard.keys
         self.oracle = Oracle(self.settings.window_seconds)
         self.workers: list[Worker] = []
@@ -109,7 +113,13 @@ class Pods:
             shares=shares or Shares(late=0.05, duplicate=0.05),
         )
         running = publishing.run(
-            simulation, self._client, rate=rate, until=until, on_published=self._record, prefix=self.settings.prefix
+            simulation,
+            self._client,
+            rate=rate,
+            until=until,
+            on_published=self._record,
+            prefix=self.settings.prefix,
+            shards=self.settings.shards,
         )
         task = asyncio.create_task(running)
         try:
@@ -127,9 +137,11 @@ class Pods:
     async def survey(self) -> Survey | None:
         return await survey(self.shard)
 
+    async def surveys(self) -> list[Survey | None]:
+        return [await survey(shard) for shard in self.shards]
+
     async def counted(self) -> int:
-        seen = await self.survey()
-        return 0 if seen is None else seen.ledger.counted
+        return sum(seen.ledger.counted for seen in await self.surveys() if seen)
 
     async def documents(self) -> list[dict[str, Any]]:
         return [document async for document in self.database[COLLECTION].find()]
@@ -144,17 +156,17 @@ class Pods:
         return [info["name"].decode() for info in self.redis.xinfo_consumers(self.keys.stream, self.settings.group)]
 
     async def settle(self) -> Survey:
-        """Wait until everything that was published has its outcome, and every window is stored."""
-        seen = None
+        """Wait until all that was published has its outcome, and is stored. Returns the first shard's survey."""
+        seen: list[Survey | None] = []
 
         async def settled() -> bool:
             nonlocal seen
-            seen = await self.survey()
-            return seen is not None and not (seen.pending or seen.lag_entries or seen.open or seen.taken)
+            seen = await self.surveys()
+            return all(one and not (one.pending or one.lag_entries or one.open or one.taken) for one in seen)
 
         await until(settled, lambda: f"not settled: {seen}\n{self.logs()}")
-        assert seen is not None
-        return seen
+        assert seen[0] is not None
+        return seen[0]
 
     async def differences(self) -> list[Difference]:
         return self.oracle.compare(await self.documents())
@@ -166,7 +178,8 @@ class Pods:
         differences = await self.differences()
         assert differences == [], "\n".join(map(str, differences[:10])) + f"\n{self.logs()}"
         if balanced:
-            assert (seen.ledger.imbalance(), seen.ledger.lost) == (0, 0)
+            ledgers = [one.ledger for one in await self.surveys() if one]
+            assert [(ledger.imbalance(), ledger.lost) for ledger in ledgers] == [(0, 0)] * len(self.shards)
         return seen
 
     def logs(self) -> str:
@@ -238,5 +251,6 @@ async def metrics(worker: Worker) -> dict[tuple[str, tuple[tuple[str, str], ...]
 
 
 def troubles(worker: Worker) -> list[str]:
-    """The lines of a worker's log that are no mere information."""
-    return [line for line in worker.log_tail(10_000).splitlines() if " INFO " not in line]
+    """The lines of a worker's log that are neither mere information nor about bad input."""
+    lines = worker.log_tail(10_000).splitlines()
+    return [line for line in lines if not (" INFO " in line or " bad input: " in line)]

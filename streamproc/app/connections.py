@@ -8,6 +8,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from streamproc.app.settings import Settings
 from streamproc.stores.mongo import connect as mongo
+from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.redis import connect as redis
 from streamproc.stores.redis.connect import AnyRedis
 from streamproc.stores.redis.shard import Shard
@@ -45,6 +46,10 @@ class Connections:
         """For processes that only read. Raises LayoutMismatch, redis.exceptions.RedisError."""
         for shard in self.shards:
             await self.agree_on_layout(shard, create=False)
+
+    async def check_mongodb(self) -> None:
+        """That MongoDB answers and lets us read. Raises pymongo.errors.PyMongoError."""
+        await self.database[COLLECTION].find_one({}, {"_id": True})
 
     async def close(self) -> None:
         """Safe to call twice."""

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from mode import Service
-from redis.exceptions import RedisError
 
 from streamproc.app.pod import Pod, ShardRoles
 from streamproc.app.quiet import QuietService
 from streamproc.core.commits import Plan
 from streamproc.roles.consumer import Consumer
 from streamproc.stores.redis.entries import Batch
+from streamproc.stores.redis.failures import FAILURES
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Intake(QuietService):
             batch = await self._next_batch()
             if batch is None or not self._counting.holds:
                 await self._idle.wait()  # what is in flight is still pending: reading it again would be in vain
-                await self.sleep(max(self._pod.redis.delay_s, self._counting.delay_s))
+                await self.sleep(max(self._roles.server.delay_s, self._counting.delay_s))
             if batch is not None and batch.entries:
                 self._outstanding += 1
                 self._idle.clear()
@@ -69,34 +69,34 @@ class Intake(QuietService):
         self._not_reading.clear()
         try:
             batch = await self._roles.consumer.next_batch()
-        except RedisError as error:
+        except FAILURES as error:
             await self._after_trouble(error)
             return None
         finally:
             self._not_reading.set()
-        self._pod.redis.succeeded()
+        self._roles.server.succeeded()
         if not (batch.entries or self._outstanding or self._roles.consumer.in_doubt):
             self._counting.succeeded()  # there is nothing left that could fail
         return batch
 
-    async def _after_trouble(self, error: RedisError) -> None:
+    async def _after_trouble(self, error: Exception) -> None:
         self._roles.consumer.doubt()
         if "NOGROUP" not in str(error):  # not at its beginning: a pipeline puts the command before it
-            self._pod.blame(self._counting, error)
+            self._pod.blame(self._counting, error, self._roles.server)
             return
         try:
             await self._pod.ensure_group(self._roles)
-        except RedisError as again:
-            self._pod.blame(self._counting, again)
+        except FAILURES as again:
+            self._pod.blame(self._counting, again, self._roles.server)
 
     def committed(self) -> None:
         """The agent is done with one batch."""
         self._counting.succeeded()
         self._one_less()
 
-    def not_committed(self, error: RedisError) -> None:
+    def not_committed(self, error: Exception) -> None:
         """The agent failed with one batch: its entries are still pending, and will be read again."""
-        self._pod.blame(self._counting, error)
+        self._pod.blame(self._counting, error, self._roles.server)
         self._roles.consumer.doubt()
         self._one_less()
 
@@ -112,7 +112,7 @@ class Intake(QuietService):
                 await self._not_reading.wait()
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("%s does not answer: other pods take over what was read here", self._pod.redis.what)
+            logger.warning("%s does not answer: other pods take over what was read here", self._roles.server.what)
 
 
 class Committing:
@@ -127,7 +127,7 @@ class Committing:
         """Plan a batch, collect the last commit's answer, send this one. Returns once it is on its way."""
         try:
             plan = await self._consumer.plan(batch)
-        except RedisError as error:
+        except FAILURES as error:
             self._intake.not_committed(error)
             return
         if self._in_flight is not None:
@@ -138,7 +138,7 @@ class Committing:
     async def _commit(self, plan: Plan) -> None:
         try:
             await self._consumer.commit(plan)
-        except RedisError as error:
+        except FAILURES as error:
             self._intake.not_committed(error)
         except Exception as error:
             # A task's exception would be seen only with the next batch, which may never come.

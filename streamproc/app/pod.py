@@ -6,32 +6,31 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import ConnectionFailure
 from redis import exceptions as redis_errors
-from redis.exceptions import RedisError
 
 from streamproc.app.condition import Condition
 from streamproc.app.connections import Connections
+from streamproc.app.erasing import make_eraser, require_erasure_key
+from streamproc.app.explain import SERVER_FAILURES, explain
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
-from streamproc.roles.auditor import Auditor
 from streamproc.roles.consumer import Consumer
-from streamproc.roles.eraser import Eraser, ErasureIncomplete
 from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
 from streamproc.roles.observer import Observer
 from streamproc.stores.mongo.collection import ensure_collection
-from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure
+from streamproc.stores.mongo.erasures import ErasureStore
 from streamproc.stores.mongo.measurements import MeasurementStore
 from streamproc.stores.redis.commits import CommitStore
-from streamproc.stores.redis.connect import require_supported
+from streamproc.stores.redis.connect import require_no_eviction, require_supported
 from streamproc.stores.redis.entries import EntryStream
-from streamproc.stores.redis.erasure import ShardErasure
+from streamproc.stores.redis.presence import PresenceStore
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.windows import WindowStore
 
@@ -44,9 +43,14 @@ _STUCK_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ShardRoles:
-    """The roles that this pod plays for one shard."""
+    """The roles that this pod plays for one shard.
+
+    Attributes:
+        server: that the Redis which the shard is on answers.
+    """
 
     shard: Shard
+    server: Condition
     stream: EntryStream
     consumer: Consumer
     flusher: Flusher
@@ -73,8 +77,11 @@ class Pod:
         self._measurements = MeasurementStore(self._connections.database)
         self._erasures = ErasureStore(self._connections.database)
         self.consumer_name = f"{settings.consumer}-{secrets.token_hex(4)}"
+        self.started_at_ms = time.time_ns() // 1_000_000
+        self.presence = PresenceStore(self._connections.shards[0])
+        self._redis_of = self._servers_of(self._connections.shards)
         self.shards = [self._roles(shard) for shard in self._connections.shards]
-        self.eraser = self._eraser()
+        self.eraser = make_eraser(self._connections, self.metrics)
 
     async def prepare_redis(self) -> None:
         """Check server and layout, make stream and group.
@@ -83,13 +90,13 @@ class Pod:
             ServerTooOld, LayoutMismatch: this process must not run.
             redis.exceptions.RedisError: try again.
         """
-        settings = self.settings
         server = await require_supported(self._connections.redis)
+        await require_no_eviction(self._connections.redis)
         for roles in self.shards:
             await self.ensure_group(roles)
         self.redis.succeeded()
         self.redis_ready.set()
-        logger.info("%s is ready: %d shard(s) of %s", server, settings.shards, settings.prefix)
+        logger.info("%s is ready (%s)", self.redis.what, server)
 
     async def prepare_mongodb(self) -> None:
         """Check the server, make collection and indexes.
@@ -103,7 +110,7 @@ class Pod:
             await self._erasures.prepare()
         self.mongodb.succeeded()
         self.mongodb_ready.set()
-        logger.info("mongodb is ready: database %s", self.settings.mongodb_database)
+        logger.info("%s is ready: database %s", self.mongodb.what, self.settings.mongodb_database)
 
     async def ensure_group(self, roles: ShardRoles) -> None:
         """Make a missing stream or group, and say why the ledger began a new epoch.
@@ -116,8 +123,7 @@ class Pod:
         """
         await self._connections.agree_on_layout(roles.shard, create=True)
         if reason := await roles.stream.ensure_group():
-            level = logging.WARNING if self.redis_ready.is_set() else logging.INFO
-            logger.log(level, "shard %d: stream and group created (%s)", roles.shard.number, reason)
+            _say_created(roles.shard, reason)
 
     async def check_layout(self) -> None:
         """For commands that only read. Raises LayoutMismatch, redis.exceptions.RedisError."""
@@ -125,9 +131,7 @@ class Pod:
 
     async def check_erasure_key(self) -> None:
         """For commands that erase. Raises LayoutMismatch, redis.exceptions.RedisError."""
-        await self.check_layout()
-        for roles in self.shards:
-            await roles.shard.require_erasure_key()
+        await require_erasure_key(self._connections)
 
     async def ping_mongodb(self) -> None:
         """Raises pymongo.errors.PyMongoError where MongoDB is away."""
@@ -155,10 +159,16 @@ class Pod:
         ]
         return [condition.trouble for condition in self._conditions if not condition.holds] + stuck
 
-    def blame(self, activity: Condition, error: RedisError | PyMongoError | ErasureIncomplete) -> float:
-        """Put trouble down to the server that is away, or else to what it refused. Returns how long to wait, in s."""
-        if isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
-            condition = self.redis
+    def blame(self, activity: Condition, error: Exception, redis: Condition) -> float:
+        """Put trouble down to the server that is away, or else to what it refused. Returns how long to wait, in s.
+
+        Args:
+            redis: that of the shard that the activity is about.
+        """
+        if isinstance(
+            error, (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.RedisClusterException)
+        ):
+            condition = redis
         elif isinstance(error, ConnectionFailure):
             condition = self.mongodb
         else:
@@ -166,40 +176,32 @@ class Pod:
         condition.failed(error)
         return condition.delay_s
 
-    def auditors(self) -> list[Auditor]:
-        """An auditor for each shard."""
-        windowing = self.settings.windowing
-        return [Auditor(roles.shard, WindowStore(roles.shard, windowing), self._measurements) for roles in self.shards]
-
     async def close(self) -> None:
         """Leave the groups and close all connections. Safe to call twice, and soon over where a server is away."""
-        if self.redis_ready.is_set() and self.redis.holds:
+        if self.redis_ready.is_set():
+            if self.shards[0].server.holds:
+                await _soon(self.redis, self.presence.leave(self.consumer_name))
             for roles in self.shards:
-                await _soon(self.redis, roles.stream.retire(0, only_self=True))
+                if roles.server.holds:
+                    await _soon(roles.server, roles.stream.retire(0, only_self=True))
         await _soon(self.redis, self._reader.aclose())
         await _soon(self.redis, self._connections.redis.aclose())
         await _soon(self.mongodb, self._connections.mongodb.close())
-
-    def _eraser(self) -> Eraser | None:
-        """None without an erasure key: then nobody can be erased."""
-        settings = self.settings
-        key = self.shards[0].shard.erasure_key
-        if key is None:
-            return None
-        return Eraser(
-            [ShardErasure(roles.shard, settings.windowing) for roles in self.shards],
-            [MeasurementErasure(self._measurements)],
-            self._erasures,
-            key,
-            settings.windowing,
-            self.metrics,
-            settings.erase_policy,
-        )
 
     def _server(self, name: str, address: str) -> Condition:
         condition = Condition(f"{name} at {address}", trouble=f"{name} at {address} has not answered yet")
         condition.show_in(self.metrics.dependency_up.labels(name))
         return condition
+
+    def _servers_of(self, shards: Sequence[Shard]) -> list[Condition]:
+        """A condition for each shard: in a cluster each may be on a server of its own."""
+        if not self.settings.redis_cluster:
+            return [self.redis for _ in shards]
+        conditions = [Condition(f"{self.redis.what}, shard {shard.number}") for shard in shards]
+        for condition in conditions:
+            condition.show_in(self.metrics.dependency_up.labels("redis"), [self.redis, *conditions])
+        self._conditions += conditions
+        return conditions
 
     def _roles(self, shard: Shard) -> ShardRoles:
         settings, metrics, windowing = self.settings, self.metrics, self.settings.windowing
@@ -207,6 +209,7 @@ class Pod:
         windows = WindowStore(shard, windowing)
         return ShardRoles(
             shard=shard,
+            server=self._redis_of[shard.number],
             stream=stream,
             consumer=Consumer(
                 stream,
@@ -224,10 +227,22 @@ class Pod:
         )
 
 
+def _say_created(shard: Shard, reason: str) -> None:
+    if reason == "first start":
+        logger.info("shard %d: stream and group made", shard.number)
+        return
+    words = (
+        "shard %d: %s, so both were made again, and a new ledger began: Redis lost data, or somebody deleted it. What "
+        "is still there is counted; `streamproc audit` says whether stored hours differ"
+    )
+    logger.warning(words, shard.number, reason)
+
+
 async def _soon(server: Condition, goodbye: Awaitable[Any]) -> None:
     """Wait for a goodbye, but not for long: janitors remove an idle consumer, connections end by themselves."""
     try:
         async with asyncio.timeout(_GOODBYE_S):
             await goodbye
-    except (RedisError, PyMongoError, TimeoutError) as error:
-        logger.warning("%s: left without a goodbye: %s %s", server.what, type(error).__name__, error)
+    except (*SERVER_FAILURES, TimeoutError) as error:
+        why = f"no answer within {_GOODBYE_S:g} s" if isinstance(error, TimeoutError) else explain(error).cause
+        logger.warning("%s: left without a goodbye: %s", server.what, why)

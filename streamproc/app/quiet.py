@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from mode import Service
 
 
 class QuietService(Service):
-    """A service that starts and stops without a word."""
+    """A service that starts and stops without a word, whatever the log level: only errors of Faust's are told."""
 
     abstract = True
-    mundane_level = "debug"
+    logger = logging.getLogger("faust.services")

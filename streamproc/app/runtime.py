@@ -20,15 +20,13 @@ from faust.web.drivers.aiohttp import Web
 from mode.supervisors import CrashingSupervisor
 
 from streamproc.app import transport
+from streamproc.app.explain import UNSUITABLE
 from streamproc.app.intake import Committing, Intake
-from streamproc.app.pages import add_pages
+from streamproc.app.pages import CannotListen, add_pages
 from streamproc.app.pod import Pod, ShardRoles
-from streamproc.app.services import Preparing, erasing, services_of
-from streamproc.stores.mongo.collection import CollectionMismatch
-from streamproc.stores.mongo.collection import ServerTooOld as MongoTooOld
-from streamproc.stores.redis.connect import ServerTooOld as RedisTooOld
+from streamproc.app.reporting import Reporting, say_end, say_start
+from streamproc.app.services import Preparing, erasing, services_of, telling
 from streamproc.stores.redis.entries import Batch
-from streamproc.stores.redis.shard import LayoutMismatch
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +38,8 @@ class _WithoutKafka(BootStrategy):
     enable_kafka = False
 
 
-class CannotListen(RuntimeError):
-    """The HTTP server's address cannot be had. The message says why and what to do."""
-
-
 # Their messages say all that a person needs.
-_EXPLAINED = (LayoutMismatch, CollectionMismatch, MongoTooOld, RedisTooOld, CannotListen)
+_EXPLAINED = (*UNSUITABLE, CannotListen)
 
 
 class _Web(Web):
@@ -62,10 +56,7 @@ class _Web(Web):
         try:
             await super().start_server()
         except OSError as error:
-            raise CannotListen(
-                f"cannot serve HTTP on {settings.web_host} port {settings.web_port}: {error.strerror or error}. Set "
-                "STREAMPROC_WEB_HOST to an address of this machine, STREAMPROC_WEB_PORT to a free port (0: any)"
-            ) from None
+            raise CannotListen(settings, error) from None
 
     @property
     def port(self) -> int:
@@ -84,6 +75,8 @@ class WorkerApp(faust.App):
         super().__init__("streamproc", broker=transport.BROKER, web_enabled=True, autodiscover=False)
         add_pages(self, pod)
         self.service(Preparing(pod))
+        self.service(telling(pod))
+        self.service(Reporting(pod))
         if pod.eraser:
             self.service(erasing(pod, pod.eraser))
         # Faust stops services in the reverse order: intakes first, while everything they need still runs.
@@ -144,6 +137,7 @@ def run(pod: Pod, loop: Any) -> int:
     _collect_garbage_seldom()
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
+    say_start(pod)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_tells_of_no_crash)
     try:
@@ -151,6 +145,7 @@ def run(pod: Pod, loop: Any) -> int:
     except SystemExit as exit_:
         if exit_.code:
             _tell_of_crash(exit_.__context__)
+        say_end(pod)
         return exit_.code if isinstance(exit_.code, int) else 1
     finally:
         sys.stdout.flush()
@@ -166,4 +161,5 @@ def _tell_of_crash(reason: BaseException | None) -> None:
     if isinstance(reason, _EXPLAINED):
         logger.error("this worker must not run: %s", reason)
     else:
-        logger.error("the worker crashed: its entries and windows go to others", exc_info=reason)
+        words = "the worker crashed, which is a bug: please report it. Its entries and windows go to other workers"
+        logger.error(words, exc_info=reason)

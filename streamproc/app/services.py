@@ -19,16 +19,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from mode import Service
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
 from streamproc.app.condition import Condition
+from streamproc.app.explain import SERVER_FAILURES, MustNotRun, explain
 from streamproc.app.pod import Pod, ShardRoles
+from streamproc.app.presence import report_of
 from streamproc.app.quiet import QuietService
 from streamproc.roles.eraser import Eraser, ErasureIncomplete
 
 _OBSERVE_S: Final = 1.0
 _ERASE_S: Final = 5.0
+_TELL_S: Final = 1.0
 
 
 class Preparing(QuietService):
@@ -51,7 +52,10 @@ class Preparing(QuietService):
             try:
                 await prepare()
                 return
-            except (RedisError, PyMongoError, OSError) as error:
+            except (*SERVER_FAILURES, OSError) as error:
+                explanation = explain(error)
+                if not explanation.waiting_helps:
+                    raise MustNotRun(f"{server.what}: {explanation}") from None
                 server.failed(error)
             await self.sleep(server.delay_s)
 
@@ -60,6 +64,7 @@ class Repeating(QuietService):
     """Runs one role's `run_once` for ever.
 
     Args:
+        server: of the shard that it is about.
         ready: what to wait for before the first run.
         run_once: returns whether there is more to do at once.
         pause_s: how long to wait where there is not.
@@ -68,6 +73,7 @@ class Repeating(QuietService):
     def __init__(
         self,
         pod: Pod,
+        server: Condition,
         name: str,
         ready: list[asyncio.Event],
         run_once: Callable[[], Awaitable[bool]],
@@ -76,6 +82,7 @@ class Repeating(QuietService):
     ) -> None:
         super().__init__(**kwargs)
         self._pod = pod
+        self._server = server
         self._activity = pod.activity(name)
         self._ready = ready
         self._run_once = run_once
@@ -92,8 +99,8 @@ class Repeating(QuietService):
         """Run once. Returns how long to wait, in seconds."""
         try:
             more = await self._run_once()
-        except (RedisError, PyMongoError, ErasureIncomplete) as error:
-            return self._pod.blame(self._activity, error)
+        except (*SERVER_FAILURES, ErasureIncomplete) as error:
+            return self._pod.blame(self._activity, error, self._server)
         self._activity.succeeded()
         return 0.0 if more else self._pause_s
 
@@ -105,7 +112,7 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
 
     async def observe() -> bool:
         await roles.observer.run_once()
-        pod.redis.succeeded()
+        roles.server.succeeded()
         return False
 
     async def flush() -> bool:
@@ -119,9 +126,11 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
 
     of_shard = f"of shard {roles.shard.number}"
     return [
-        Repeating(pod, f"observing {of_shard}", [pod.redis_ready], observe, _OBSERVE_S),
-        Repeating(pod, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
-        Repeating(pod, f"housekeeping {of_shard}", both, keep_house, min(30.0, window_s)),
+        Repeating(pod, roles.server, f"observing {of_shard}", [pod.redis_ready], observe, _OBSERVE_S),
+        # Two: while MongoDB stores what one has folded, the other folds.
+        Repeating(pod, roles.server, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
+        Repeating(pod, roles.server, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
+        Repeating(pod, roles.server, f"housekeeping {of_shard}", both, keep_house, min(30.0, window_s)),
     ]
 
 
@@ -133,4 +142,15 @@ def erasing(pod: Pod, eraser: Eraser) -> Service:
         return False
 
     both = [pod.redis_ready, pod.mongodb_ready]
-    return Repeating(pod, "erasing", both, erase, min(_ERASE_S, pod.settings.window_seconds))
+    # It begins with the first shard, by whose time it goes; of others that are away it tells itself.
+    return Repeating(pod, pod.shards[0].server, "erasing", both, erase, min(_ERASE_S, pod.settings.window_seconds))
+
+
+def telling(pod: Pod) -> Service:
+    """The repeating service of a pod that says how it is."""
+
+    async def tell() -> bool:
+        await pod.presence.tell(pod.consumer_name, report_of(pod))
+        return False
+
+    return Repeating(pod, pod.shards[0].server, "saying how it is", [pod.redis_ready], tell, _TELL_S)

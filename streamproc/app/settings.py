@@ -1,20 +1,18 @@
-"""Settings: environment variables with the prefix STREAMPROC_, a ``.env`` file, or ``..._FILE`` for a secret.
+"""Settings: what there is to set, and what is allowed. Where they are read: `settings_sources`.
 
 Nothing below this floor knows them: roles are given policies, which are made here.
 """
 
 from __future__ import annotations
 
-import os
 import socket
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streamproc.app.settings_sources import PREFIX, SECRETS, find, is_service_link
 from streamproc.core.windows import Windowing
 from streamproc.roles.consumer import ConsumePolicy
 from streamproc.roles.eraser import ErasePolicy
@@ -22,11 +20,12 @@ from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
+from streamproc.stores.redis import connect as redis
 
-PREFIX: Final = "STREAMPROC_"
-_KEY_CHARACTERS: Final = 16
+__all__ = ["KEY_CHARACTERS", "MAKE_KEY", "PREFIX", "InvalidSettings", "Settings", "read"]
+
+KEY_CHARACTERS: Final = 16
 MAKE_KEY: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-_SECRETS: Final = ("redis_url", "mongodb_url", "api_token", "erasure_key")
 
 Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -38,28 +37,10 @@ class InvalidSettings(ValueError):
     """A setting has a wrong value. The message names each, what it is and what is allowed, never a secret."""
 
 
-class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads ``STREAMPROC_<SECRET>_FILE``: the path of a file that holds the secret, as orchestrators mount them."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        variable = f"{PREFIX}{field_name.upper()}_FILE"
-        path = os.environ.get(variable) if field_name in _SECRETS else None
-        if path is None:
-            return None, field_name, False
-        try:
-            return Path(path).read_text().strip(), field_name, False
-        except OSError as error:
-            raise InvalidSettings(f"{variable}={path}: cannot be read: {error.strerror}") from None
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(None, name)[0] for name in _SECRETS}
-        return {name: value for name, value in found.items() if value is not None}
-
-
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of a process. Read them with `load`, which words what is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey; rediss:// for TLS."
@@ -99,57 +80,40 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="What callers of /api present as a bearer token. Without one it is served on loopback only.",
     )
-    erasure_key: SecretStr = Field(
-        SecretStr(""), description="Key of the hash by which an erased user is recognised. At least 16 characters."
-    )
+    erasure_key: SecretStr = Field(SecretStr(""), description="Key of the hash by which an erased user is recognised.")
     log_format: Literal["text", "json"] = Field(
         "text", description="One line per thing worth knowing, as text or JSON."
     )
+    log_level: Literal["debug", "info", "warning"] = Field("info", description="From which level on things are told.")
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "mongodb_url")
     @classmethod
-    def _redis_address(cls, url: SecretStr) -> SecretStr:
-        if not _is_redis_address(url.get_secret_value()):
-            raise _no_address("redis://[user:password@]host[:port][/database], or rediss:// for TLS")
-        return url
-
-    @field_validator("mongodb_url")
-    @classmethod
-    def _mongodb_address(cls, url: SecretStr) -> SecretStr:
-        if not mongo.describe(url.get_secret_value()).startswith("mongodb"):
-            raise _no_address("mongodb://[user:password@]host[:port][,host...][/?options], or mongodb+srv://")
+    def _address(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        check = redis.check_address if info.field_name == "redis_url" else mongo.check_address
+        try:
+            check(url.get_secret_value())
+        except ValueError as error:
+            raise _wrong(str(error)) from None
         return url
 
     @field_validator("erasure_key", "api_token")
     @classmethod
     def _hard_to_guess(cls, key: SecretStr) -> SecretStr:
-        if 0 < len(key) < _KEY_CHARACTERS:
-            form = f"must have at least {_KEY_CHARACTERS} characters, or it can be guessed. {MAKE_KEY}"
-            raise PydanticCustomError("key", "{form}", {"form": form})
+        if 0 < len(key) < KEY_CHARACTERS:
+            raise _wrong(f"must have at least {KEY_CHARACTERS} characters, or it can be guessed. {MAKE_KEY}")
         return key
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
-
-    @classmethod
     def load(cls, **overrides: Any) -> Settings:
-        """Settings from the environment, with overrides.
+        """Settings from the environment and files, with overrides.
 
         Raises:
             InvalidSettings: naming each wrong setting, its value and what is allowed.
         """
-        try:
-            return cls(**overrides)
-        except ValidationError as error:
-            raise InvalidSettings("\n".join(_in_words(problem) for problem in error.errors())) from None
+        settings, problems = read(overrides)
+        if settings is None:
+            raise InvalidSettings("\n".join(problems.values()))
+        return settings
 
     @property
     def windowing(self) -> Windowing:
@@ -194,28 +158,29 @@ def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-def _is_redis_address(url: str) -> bool:
+def _wrong(words: str) -> PydanticCustomError:
+    """An error with just these words."""
+    return PydanticCustomError("setting", "{words}", {"words": words})
+
+
+def read(overrides: Mapping[str, Any]) -> tuple[Settings | None, dict[str, str]]:
+    """The settings, or what is wrong with each by name: the variable, the rule, and the value unless it is a secret."""
+    given = {name: one for name, one in find(Settings.model_fields).items() if name not in overrides}
+    problems = {name: one.problem for name, one in given.items() if one.problem}
+    values: dict[str, Any] = {name: one.value for name, one in given.items() if not one.problem}
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - asked for, since it is only then looked at
-    except ValueError:
-        return False
-    database = parts.path.removeprefix("/")
-    if parts.scheme == "unix":
-        return bool(database)
-    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and (not database or database.isdecimal())
+        settings = Settings(**values, **overrides)
+    except ValidationError as error:
+        for wrong in error.errors():
+            problems.setdefault(str(wrong["loc"][0]), _in_words(wrong))
+        return None, problems
+    return (None if problems else settings), problems
 
 
-def _no_address(form: str) -> PydanticCustomError:
-    """The value is not repeated: a piece of the password may stand anywhere in it."""
-    return PydanticCustomError(
-        "address", "must be {form}; percent-encode special characters in user and password", {"form": form}
-    )
-
-
-def _in_words(problem: Any) -> str:
-    """One line for a person: the variable, the rule, and the value unless it is a secret."""
-    name = str(problem["loc"][0])
-    shown = "" if name in _SECRETS else f", got {problem['input']!r}"
-    message = problem["msg"]
+def _in_words(wrong: Any) -> str:
+    name, value = str(wrong["loc"][0]), wrong["input"]
+    message = wrong["msg"]
+    shown = "" if name in SECRETS else f", got {value!r}"
+    if is_service_link(str(value)):
+        shown += ". Kubernetes sets this for a service of that name: set enableServiceLinks: false in the pod"
     return f"{PREFIX}{name.upper()}: {message[0].lower()}{message[1:]}{shown}"

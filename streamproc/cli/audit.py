@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 import orjson
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
-from streamproc.app.pod import Pod
+from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import explained, load_settings, set_up_log
 from streamproc.core.windows import WindowKey
-from streamproc.roles.auditor import Audit
-from streamproc.stores.redis.shard import LayoutMismatch
+from streamproc.roles.auditor import Audit, Auditor
+from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.redis.windows import WindowStore
 
 
 @click.command(epilog="Example: streamproc audit --json")
@@ -29,12 +28,8 @@ def audit(repair: bool, as_json: bool) -> int:
     """
     settings = load_settings()
     set_up_log(settings)
-    try:
+    with explained(settings, "the audit is not complete"):
         audits = asyncio.run(_audit(settings, repair=repair))
-    except (RedisError, PyMongoError) as error:
-        raise click.ClickException(f"the audit is not complete: {error}") from None
-    except LayoutMismatch as error:
-        raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(orjson.dumps({"clean": all(one.clean for one in audits), "shards": [_data(one) for one in audits]}))
     else:
@@ -44,12 +39,17 @@ def audit(repair: bool, as_json: bool) -> int:
 
 
 async def _audit(settings: Settings, *, repair: bool) -> list[Audit]:
-    pod = Pod(settings)
+    connections = Connections(settings)
+    measurements = MeasurementStore(connections.database)
     try:
-        await pod.check_layout()
-        return [await auditor.run_once(repair=repair) for auditor in pod.auditors()]
+        await connections.check_layout()
+        await connections.check_mongodb()  # where nothing is closed, the auditor does not ask it
+        return [
+            await Auditor(shard, WindowStore(shard, settings.windowing), measurements).run_once(repair=repair)
+            for shard in connections.shards
+        ]
     finally:
-        await pod.close()
+        await connections.close()
 
 
 def _data(audit_: Audit) -> dict[str, Any]:

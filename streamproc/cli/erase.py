@@ -9,16 +9,14 @@ from typing import Any
 
 import click
 import orjson
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 from rich.console import Console
 
+from streamproc.app.explain import SERVER_FAILURES, explain, server_of
 from streamproc.app.pod import Pod
 from streamproc.app.settings import MAKE_KEY, PREFIX, Settings
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import explained, load_settings, set_up_log
 from streamproc.core.erasures import Erasure, State, Tally
 from streamproc.roles.eraser import Eraser
-from streamproc.stores.redis.shard import LayoutMismatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +50,14 @@ def erase(user_id: str, verify: bool, as_json: bool) -> int:
         raise click.UsageError("--user must not be empty")
     settings = load_settings()
     set_up_log(settings)
-    try:
-        result = asyncio.run(_erase(settings, user_id, verify=verify))
-    except LayoutMismatch as error:
-        raise click.ClickException(str(error)) from None
-    except (RedisError, PyMongoError) as error:
-        # Its own words are not repeated: they may hold the id.
-        server, kind = "redis" if isinstance(error, RedisError) else "mongodb", type(error).__name__
-        if as_json:
-            click.echo(orjson.dumps({"state": State.INCOMPLETE, "trouble": {server: kind}}))
-        raise click.ClickException(
-            f"{server} does not answer ({kind}): the erasure is incomplete. Run it again"
-        ) from None
+    with explained(settings, "the erasure is not complete; run it again when this is mended"):
+        try:
+            result = asyncio.run(_erase(settings, user_id, verify=verify))
+        except SERVER_FAILURES as error:
+            if as_json:
+                trouble = {server_of(error): explain(error).cause}
+                click.echo(orjson.dumps({"state": State.INCOMPLETE, "trouble": trouble}))
+            raise
     if as_json:
         click.echo(orjson.dumps(_data(result), option=orjson.OPT_INDENT_2))
     else:

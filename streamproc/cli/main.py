@@ -13,7 +13,23 @@ import click
 
 from streamproc import __version__
 
-_COMMANDS: Final = ("audit", "demo", "erase", "init", "publish", "worker")
+_COMMANDS: Final = (
+    "audit",
+    "config",
+    "dead-letters",
+    "demo",
+    "doctor",
+    "erase",
+    "hourly",
+    "init",
+    "publish",
+    "segments",
+    "status",
+    "trends",
+    "user",
+    "web",
+    "worker",
+)
 
 
 class _LazyGroup(click.Group):
@@ -25,7 +41,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"streamproc.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"streamproc.cli.{name}"), name)
         return command
 
 
@@ -46,5 +63,5 @@ def main() -> NoReturn:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
-        sys.exit(2 if isinstance(error, click.UsageError) else 1)
+        sys.exit(error.exit_code)
     sys.exit(result if isinstance(result, int) else 0)

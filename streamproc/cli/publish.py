@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import click
 
+from streamproc.app.connections import Connections
+from streamproc.app.explain import SERVER_FAILURES
 from streamproc.app.settings import Settings
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import explained, load_settings, set_up_log
 from streamproc.demo.publishing import run
 from streamproc.demo.simulation import Simulated, Simulation
 from streamproc.publisher import PublishFailed
@@ -37,11 +39,20 @@ def publish(rate: float, seconds: float | None, sessions: int, channels: int, se
         horizon_ms=windowing.horizon_ms,
         future_ms=windowing.future_ms,
     )
-    try:
+    with explained(settings, "nothing is published"):
+        asyncio.run(_check(settings))
+    with explained(settings, "publishing ended before its time"):
         published = asyncio.run(_publish(settings, simulation, rate, seconds))
-    except PublishFailed as error:
-        raise click.ClickException(str(error)) from None
     click.echo(f"published {published} entries")
+
+
+async def _check(settings: Settings) -> None:
+    """A publisher repeats for long what is not confirmed; what never will be is said at once."""
+    connections = Connections(settings)
+    try:
+        await connections.check_layout()
+    finally:
+        await connections.close()
 
 
 async def _publish(settings: Settings, simulation: Simulation, rate: float, seconds: float | None) -> int:
@@ -69,6 +80,10 @@ async def _publish(settings: Settings, simulation: Simulation, rate: float, seco
             prefix=settings.prefix,
             shards=settings.shards,
         )
+    except PublishFailed as error:
+        if isinstance(error.__cause__, SERVER_FAILURES):
+            raise error.__cause__ from None
+        raise click.ClickException(str(error)) from None
     finally:
         await client.aclose()
     return published

@@ -179,11 +179,11 @@ def to_detail(event: Event, received_at_us: int) -> Detail:
         event.dubbed_bytes,
         event.source_language,
         event.target_language,
+        None if started is None else epoch_us(started) - received_at_us,
+        None if ended is None else epoch_us(ended) - received_at_us,
         event.platform,
         event.error[:MAX_ERROR_CHARACTERS] if event.error else "",
         event.retry_count,
-        None if started is None else epoch_us(started),
-        None if ended is None else epoch_us(ended),
     )
 
 

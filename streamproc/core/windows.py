@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 _SECOND_MS = 1000
@@ -107,7 +108,7 @@ class Windowing:
 
     def hour_name(self, start_ms: int) -> str:
         """``YYYYMMDDHH`` in UTC, with ``MMSS`` after it where windows are not whole hours."""
-        return datetime.fromtimestamp(start_ms / 1000, UTC).strftime(self._hour_form)
+        return _hour_name(start_ms, self._hour_form)
 
     def name(self, key: WindowKey) -> str:
         """``<hour>:<channel>:<session>:<user>``, identifiers escaped: the window's name in Redis."""
@@ -121,8 +122,7 @@ class Windowing:
         """
         hour, *identifiers = name.split(":")
         try:
-            start = datetime.strptime(hour, self._hour_form).replace(tzinfo=UTC)
-            key = WindowKey(int(start.timestamp()) * 1000, *map(unescape, identifiers))
+            key = WindowKey(_hour_start_ms(hour, self._hour_form), *map(unescape, identifiers))
         except (ValueError, TypeError):
             key = None
         if key is None or self.start_of(key.start_ms) != key.start_ms or self.name(key) != name:
@@ -133,3 +133,14 @@ class Windowing:
     @property
     def _hour_form(self) -> str:
         return "%Y%m%d%H" if self.length_ms % _HOUR_MS == 0 else "%Y%m%d%H%M%S"
+
+
+# Of a hundred thousand windows that close at once nearly all have the same hour.
+@lru_cache(maxsize=1000)
+def _hour_name(start_ms: int, form: str) -> str:
+    return datetime.fromtimestamp(start_ms / 1000, UTC).strftime(form)
+
+
+@lru_cache(maxsize=1000)
+def _hour_start_ms(hour: str, form: str) -> int:
+    return int(datetime.strptime(hour, form).replace(tzinfo=UTC).timestamp()) * 1000

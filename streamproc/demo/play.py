@@ -12,10 +12,10 @@ from streamproc.app.settings import Settings
 from streamproc.demo import publishing as traffic
 from streamproc.demo.oracle import Difference, Oracle
 from streamproc.demo.simulation import Simulated, Simulation
-from streamproc.demo.stage import Worker, require_servers
+from streamproc.demo.stage import Web, Worker, require_servers
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import COLLECTION
-from streamproc.stores.redis.connect import connect
+from streamproc.stores.redis.connect import connect, nodes_of
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.survey import Survey, survey
 
@@ -99,6 +99,7 @@ class Play:
         self._progress = Progress()
         self._has_data = False
         self.workers = [Worker(number + 1, variables) for number in range(script.workers)]
+        self.web = Web(variables)
 
     async def perform(self) -> Result:
         """Start the workers, publish, settle, compare.
@@ -108,9 +109,11 @@ class Play:
         """
         await require_servers(self._settings, self._redis, self._mongo)
         self._has_data = True
-        await asyncio.gather(*(worker.start() for worker in self.workers))
+        await asyncio.gather(*(one.start() for one in (*self.workers, self.web)))
         pids = ", ".join(str(worker.pid) for worker in self.workers)
-        self._progress.note = f"workers run as process {pids}: kill one, the result must not change"
+        self._progress.note = (
+            f"dashboard: {self.web.url}\nworkers run as process {pids}: kill one, the result must not change"
+        )
         curtain = asyncio.Event()
         looking = asyncio.create_task(self._keep_looking(curtain))
         try:
@@ -133,11 +136,12 @@ class Play:
         )
 
     async def close(self, *, remove_data: bool) -> None:
-        """Stop the workers and, on servers that are not the demo's own, remove what it stored."""
-        await asyncio.gather(*(worker.stop() for worker in self.workers))
+        """Stop the processes and, on servers that are not the demo's own, remove what it stored."""
+        await asyncio.gather(*(one.stop() for one in (*self.workers, self.web)))
         if remove_data and self._has_data:
-            async for key in self._redis.scan_iter(match=f"{self._settings.prefix}:*", count=1000):
-                await self._redis.unlink(key)
+            for node in (await nodes_of(self._redis)).values():
+                async for key in node.scan_iter(match=f"{self._settings.prefix}:*", count=1000):
+                    await node.unlink(key)
             await self._mongo.drop_database(self._settings.mongodb_database)
         await self._redis.aclose()
         await self._mongo.close()
@@ -229,7 +233,7 @@ class Play:
     async def _dead_by_reason(self) -> dict[str, int]:
         reasons: dict[str, int] = {}
         for shard in self._shards:
-            for _entry_id, flat in await self._redis.execute_command("XRANGE", shard.keys.dead, "-", "+"):
+            for _entry_id, flat in await shard.client.execute_command("XRANGE", shard.keys.dead, "-", "+"):
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
                 reason = fields[b"reason"].decode()
                 reasons[reason] = reasons.get(reason, 0) + 1

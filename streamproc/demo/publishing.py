@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from streamproc.demo.simulation import Simulated, Simulation
-from streamproc.publisher.concurrent import SegmentPublisher, deliver
+from streamproc.publisher.concurrent import Client, SegmentPublisher, deliver
 from streamproc.publisher.delivery import address_of
 from streamproc.publisher.encoding import Encoder, Entry
-from streamproc.stores.redis.connect import AnyRedis
 
 _TICK_S: Final = 0.1
 # What could not be sent for longer than this is not made up for: a burst after an outage is not what a rate means.
@@ -20,7 +19,7 @@ _LONGEST_DEBT_S: Final = 1.0
 
 async def run(
     simulation: Simulation,
-    client: AnyRedis,
+    client: Client,
     *,
     rate: float,
     until: asyncio.Event,
@@ -52,7 +51,7 @@ async def run(
 class _Sender:
     """Well-formed entries take the way of every user, through the publisher; odd ones are sent as they are."""
 
-    def __init__(self, client: AnyRedis, prefix: str, shards: int, retry_for_s: float) -> None:
+    def __init__(self, client: Client, prefix: str, shards: int, retry_for_s: float) -> None:
         self._client = client
         self._retry_for_s = retry_for_s
         self._encoder = Encoder(prefix, shards)

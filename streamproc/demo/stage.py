@@ -1,4 +1,4 @@
-"""What a demo plays on: Redis and MongoDB, embedded or named in the environment, and worker processes."""
+"""What a demo plays on: Redis and MongoDB, embedded or named in the environment, and streamproc's own processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 
+from streamproc.app.explain import explain
 from streamproc.app.settings import PREFIX, Settings
 from streamproc.embedded import start_mongod, start_valkey
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.redis.connect import AnyRedis, describe
+from streamproc.stores.redis.failures import FAILURES
 
 #: Short windows, so that a minute shows a day's life. What the environment says wins.
 SHORT: Final = {
@@ -39,7 +40,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class WorkerFailed(RuntimeError):
-    """A worker process did not become ready. The message holds the end of its log."""
+    """A process did not become ready. The message holds the end of its log."""
 
 
 class ServerAway(RuntimeError):
@@ -80,7 +81,7 @@ async def require_servers(settings: Settings, redis: AnyRedis, mongodb: mongo.Cl
     """Workers wait for a server that is away; a demo says so. Raises ServerAway."""
     try:
         await redis.ping()
-    except RedisError as error:
+    except FAILURES as error:
         raise _away(describe(settings.redis_url.get_secret_value()), "REDIS_URL", error) from None
     try:
         await mongodb.admin.command("ping")
@@ -89,10 +90,8 @@ async def require_servers(settings: Settings, redis: AnyRedis, mongodb: mongo.Cl
 
 
 def _away(address: str, setting: str, error: Exception) -> ServerAway:
-    return ServerAway(
-        f"{address} does not answer ({type(error).__name__}). Start it, correct STREAMPROC_{setting}, or unset that to "
-        "use an embedded server"
-    )
+    cause, remedy, _ = explain(error)
+    return ServerAway(f"{address}: {cause}. {remedy}; or unset STREAMPROC_{setting} to use an embedded server")
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
@@ -100,14 +99,22 @@ def settings_of(variables: dict[str, str]) -> Settings:
     return Settings.load(**{name.removeprefix(PREFIX).lower(): value for name, value in variables.items()})
 
 
-class Worker:
-    """One worker process. It ends with its parent (Linux), and Ctrl-C in the terminal does not reach it."""
+class Process:
+    """A command of streamproc that serves until it is told to leave: `worker` or `web`.
 
-    def __init__(self, number: int, variables: dict[str, str]) -> None:
-        self.number = number
+    It ends with its parent (Linux), and Ctrl-C in the terminal does not reach it.
+
+    Args:
+        command: which, and `name` is what messages call it.
+        variables: its environment, beside that of this process.
+    """
+
+    def __init__(self, command: str, name: str, variables: dict[str, str]) -> None:
+        self.name = name
+        self._command = command
         self._variables = variables
         self._process: asyncio.subprocess.Process | None = None
-        self._log = Path(tempfile.gettempdir()) / f"streamproc-worker-{secrets.token_hex(4)}.log"
+        self._log = Path(tempfile.gettempdir()) / f"streamproc-{command}-{secrets.token_hex(4)}.log"
         self.port = 0
 
     @property
@@ -123,7 +130,7 @@ class Worker:
         """Start, and wait until it serves. Raises WorkerFailed."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streamproc", "worker", "--port", "0"),
+                *(sys.executable, "-m", "streamproc", self._command, "--port", "0"),
                 env={**os.environ, **self._variables},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -138,7 +145,7 @@ class Worker:
             except TimeoutError:
                 line = b""
         if not line:
-            raise WorkerFailed(f"worker {self.number} did not become ready. Its log ends with:\n{self.log_tail()}")
+            raise WorkerFailed(f"{self.name} did not become ready. Its log ends with:\n{self.log_tail()}")
         self.port = json.loads(line)["port"]
 
     async def stop(self) -> int:
@@ -158,6 +165,25 @@ class Worker:
     def log_tail(self, lines: int = 15) -> str:
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+class Worker(Process):
+    """One worker process."""
+
+    def __init__(self, number: int, variables: dict[str, str]) -> None:
+        super().__init__("worker", f"worker {number}", variables)
+        self.number = number
+
+
+class Web(Process):
+    """The process that serves the dashboard."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        super().__init__("web", "the web server", {**variables, f"{PREFIX}WEB_HOST": "127.0.0.1"})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
 
 
 def _end_with_parent() -> None:

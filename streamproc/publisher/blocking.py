@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final, Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from streamproc.publisher.delivery import FAILURES, Delivery, address_of
+from streamproc.publisher.blocking_cluster import BlockingCluster
+from streamproc.publisher.delivery import Delivery, address_of, by_stream, in_order
 from streamproc.publisher.encoding import Encoder, Entry, EventLike, one
+from streamproc.publisher.failures import FAILURES
 from streamproc.stores.redis.connect import describe
 
-BlockingRedis = redis.Redis | redis.RedisCluster
+#: What a publisher sends by. RedisCluster only where a caller brings its own.
+BlockingClient = redis.Redis | BlockingCluster | redis.RedisCluster
 
 _CONNECT_TIMEOUT_S: Final = 2.0
-_REPLY_TIMEOUT_S: Final = 5.0
+REPLY_TIMEOUT_S: Final = 5.0
 
 
 class BlockingSegmentPublisher:
@@ -26,13 +30,12 @@ class BlockingSegmentPublisher:
         with BlockingSegmentPublisher("redis://127.0.0.1:6379/0") as publisher:
             publisher.publish(segment_id="17", channel_id="kan-11", session_id="s-1", user_id="u-1", ...)
 
-    Arguments as for `SegmentPublisher`. With `cluster` it connects at once, and raises
-    redis.exceptions.RedisClusterException if it cannot; otherwise at the first publish.
+    Arguments as for `SegmentPublisher`.
     """
 
     def __init__(
         self,
-        to: str | BlockingRedis = "redis://127.0.0.1:6379/0",
+        to: str | BlockingClient = "redis://127.0.0.1:6379/0",
         *,
         prefix: str = "dubbing",
         shards: int = 1,
@@ -43,7 +46,7 @@ class BlockingSegmentPublisher:
         self._owned = isinstance(to, str)
         self._address = describe(to) if isinstance(to, str) else address_of(to)
         self._retry_for_s = retry_for_s
-        self._client = _connect_blocking(to, cluster) if isinstance(to, str) else to
+        self._client = connect_blocking(to, cluster) if isinstance(to, str) else to
 
     def publish(self, event: EventLike | None = None, /, **fields: Any) -> str:
         """As `SegmentPublisher.publish`."""
@@ -66,25 +69,36 @@ class BlockingSegmentPublisher:
     def _deliver(self, entries: Sequence[Entry]) -> list[str]:
         delivery = Delivery(entries, address=self._address, retry_for_s=self._retry_for_s, now_s=time.monotonic())
         while unconfirmed := delivery.unconfirmed:
-            pipeline = self._client.pipeline(transaction=False)
-            for entry in unconfirmed:
-                pipeline.execute_command(*entry.command)
-            try:
-                delivery.record(pipeline.execute(raise_on_error=False))
-            except FAILURES as error:
-                delivery.failed(error)
+            delivery.record(_send(self._client, unconfirmed))
             if delivery.unconfirmed:
                 time.sleep(delivery.pause_s(time.monotonic()))
         return delivery.entry_ids
 
 
-def _connect_blocking(url: str, cluster: bool) -> BlockingRedis:
+def connect_blocking(url: str, cluster: bool, reply_timeout_s: float = REPLY_TIMEOUT_S) -> BlockingClient:
     """The twin of `stores.redis.connect`: plain replies, and no repeating out of sight."""
     options: dict[str, Any] = {
         "protocol": 2,
-        "socket_timeout": _REPLY_TIMEOUT_S,
+        "socket_timeout": reply_timeout_s,
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
     }
-    if cluster:
-        return redis.RedisCluster.from_url(url, **options)
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
+    return BlockingCluster(url, **options) if cluster else redis.Redis.from_url(url, **options)
+
+
+def _send(client: BlockingClient, entries: Sequence[Entry]) -> list[Any]:
+    """The reply to each entry, or what went wrong with it."""
+    if not isinstance(client, BlockingCluster):
+        return in_order(entries, dict.fromkeys((entry.stream for entry in entries), _try(client, entries)))
+    found = {stream: _try(client.of(stream), lane) for stream, lane in by_stream(entries).items()}
+    return in_order(entries, found)
+
+
+def _try(client: redis.Redis | redis.RedisCluster, entries: Sequence[Entry]) -> Iterator[Any]:
+    pipeline: Any = client.pipeline(transaction=False)
+    for entry in entries:
+        pipeline.execute_command(*entry.command)
+    try:
+        return iter(pipeline.execute(raise_on_error=False))
+    except FAILURES as error:
+        return repeat(error)

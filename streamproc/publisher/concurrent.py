@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final, Self
 
-from streamproc.publisher.delivery import FAILURES, Delivery, address_of
-from streamproc.publisher.encoding import Encoder, Entry, EventLike, one
-from streamproc.stores.redis.connect import AnyRedis, connect, describe
+from redis.asyncio import Redis, RedisCluster
 
-_REPLY_TIMEOUT_S: Final = 5.0
+from streamproc.publisher.delivery import Delivery, address_of, by_stream, in_order
+from streamproc.publisher.encoding import Encoder, Entry, EventLike, one
+from streamproc.publisher.failures import FAILURES
+from streamproc.stores.redis.cluster import Cluster
+from streamproc.stores.redis.connect import connect, describe
+
+#: What a publisher sends by. RedisCluster only where a caller brings its own.
+Client = Redis | Cluster | RedisCluster
+
+REPLY_TIMEOUT_S: Final = 5.0
 
 
 class SegmentPublisher:
@@ -29,7 +37,7 @@ class SegmentPublisher:
 
     def __init__(
         self,
-        to: str | AnyRedis = "redis://127.0.0.1:6379/0",
+        to: str | Client = "redis://127.0.0.1:6379/0",
         *,
         prefix: str = "dubbing",
         shards: int = 1,
@@ -40,7 +48,7 @@ class SegmentPublisher:
         self._owned = isinstance(to, str)
         self._address = describe(to) if isinstance(to, str) else address_of(to)
         self._retry_for_s = retry_for_s
-        self._client = connect(to, cluster=cluster, reply_timeout_s=_REPLY_TIMEOUT_S) if isinstance(to, str) else to
+        self._client = connect(to, cluster=cluster, reply_timeout_s=REPLY_TIMEOUT_S) if isinstance(to, str) else to
 
     async def publish(self, event: EventLike | None = None, /, **fields: Any) -> str:
         """Publish one segment, given as an event, a mapping or fields by name. Returns its entry id.
@@ -74,17 +82,30 @@ class SegmentPublisher:
         return await deliver(self._client, entries, address=self._address, retry_for_s=self._retry_for_s)
 
 
-async def deliver(client: AnyRedis, entries: Sequence[Entry], *, address: str, retry_for_s: float = 30.0) -> list[str]:
-    """Add entries in one pipeline, and again what was not confirmed. Returns their ids. Raises PublishFailed."""
+async def deliver(client: Client, entries: Sequence[Entry], *, address: str, retry_for_s: float = 30.0) -> list[str]:
+    """Add entries in a pipeline, and again what was not confirmed. Returns their ids. Raises PublishFailed."""
     delivery = Delivery(entries, address=address, retry_for_s=retry_for_s, now_s=time.monotonic())
     while unconfirmed := delivery.unconfirmed:
-        pipeline = client.pipeline(transaction=False)
-        for entry in unconfirmed:
-            pipeline.execute_command(*entry.command)
-        try:
-            delivery.record(await pipeline.execute(raise_on_error=False))
-        except FAILURES as error:
-            delivery.failed(error)
+        delivery.record(await _send(client, unconfirmed))
         if delivery.unconfirmed:
             await asyncio.sleep(delivery.pause_s(time.monotonic()))
     return delivery.entry_ids
+
+
+async def _send(client: Client, entries: Sequence[Entry]) -> list[Any]:
+    """The reply to each entry, or what went wrong with it."""
+    if not isinstance(client, Cluster):
+        return in_order(entries, dict.fromkeys((entry.stream for entry in entries), await _try(client, entries)))
+    lanes = by_stream(entries)
+    found = await asyncio.gather(*(_try(client.of(stream), lane) for stream, lane in lanes.items()))
+    return in_order(entries, dict(zip(lanes, found, strict=True)))
+
+
+async def _try(client: Redis | RedisCluster, entries: Sequence[Entry]) -> Iterator[Any]:
+    pipeline: Any = client.pipeline(transaction=False)
+    for entry in entries:
+        pipeline.execute_command(*entry.command)
+    try:
+        return iter(await pipeline.execute(raise_on_error=False))
+    except FAILURES as error:
+        return repeat(error)

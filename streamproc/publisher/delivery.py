@@ -7,41 +7,13 @@ alone. No I/O and no clock here: both forms of the publisher ask this what to do
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from redis import exceptions
 
 from streamproc.publisher.encoding import Entry
-
-#: What a try may raise. RedisClusterException is no RedisError.
-FAILURES: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-
-# Waiting mends none of these. All else (connection lost, failover, loading, memory full, too few replicas) may pass.
-_HOPELESS: Final = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.NoPermissionError,
-    exceptions.DataError,
-)
-_FIRST_PAUSE_S: Final = 0.05
-_LONGEST_PAUSE_S: Final = 2.0
-
-
-class PublishFailed(Exception):
-    """Redis did not confirm some segments. Publish them again: those that did arrive still count once.
-
-    Attributes:
-        unconfirmed: how many of the segments under way were not confirmed.
-    """
-
-    def __init__(self, address: str, unconfirmed: int, of: int, error: Exception) -> None:
-        super().__init__(
-            f"{unconfirmed} of {of} segments not confirmed by {address}; last error: {type(error).__name__}: {error}. "
-            "They may have arrived all the same: publish them again, repeating is harmless, a segment counts once."
-        )
-        self.unconfirmed = unconfirmed
+from streamproc.publisher.failures import REPEATING_IS_HARMLESS, Pauses, PublishFailed, in_words, is_hopeless
 
 
 class Delivery:
@@ -57,7 +29,7 @@ class Delivery:
         self._ids: list[str | None] = [None] * len(entries)
         self._address = address
         self._give_up_s = now_s + retry_for_s
-        self._pause_s = _FIRST_PAUSE_S
+        self._pauses = Pauses()
         self._last_error: Exception = exceptions.RedisError("no reply")
 
     @property
@@ -84,20 +56,36 @@ class Delivery:
     def failed(self, error: Exception) -> None:
         """A try failed. Raises PublishFailed if waiting cannot help."""
         self._last_error = error
-        if isinstance(error, _HOPELESS) or str(error).startswith("WRONGTYPE"):
+        if is_hopeless(error):
             raise self._given_up() from error
 
     def pause_s(self, now_s: float) -> float:
-        """How long to wait before the next try: twice as long each time, and spread. Raises PublishFailed."""
+        """How long to wait before the next try. Raises PublishFailed when the time is up."""
         left_s = self._give_up_s - now_s
         if left_s <= 0:
             raise self._given_up() from self._last_error
-        pause_s = self._pause_s * random.uniform(0.5, 1.0)
-        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-        return min(pause_s, left_s)
+        return min(self._pauses.next_s(), left_s)
 
     def _given_up(self) -> PublishFailed:
-        return PublishFailed(self._address, len(self.unconfirmed), len(self._entries), self._last_error)
+        unconfirmed = self.unconfirmed
+        return PublishFailed(
+            f"{len(unconfirmed)} of {len(self._entries)} segments not confirmed by {self._address}; "
+            f"last error: {in_words(self._last_error)}. {REPEATING_IS_HARMLESS}",
+            unconfirmed,
+        )
+
+
+def by_stream(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """In a cluster streams are on several nodes, so the entries of each take a pipeline of their own."""
+    lanes: dict[str, list[Entry]] = {}
+    for entry in entries:
+        lanes.setdefault(entry.stream, []).append(entry)
+    return lanes
+
+
+def in_order(entries: Sequence[Entry], replies: Mapping[str, Iterator[Any]]) -> list[Any]:
+    """The reply to each entry, from those of each stream."""
+    return [next(replies[entry.stream]) for entry in entries]
 
 
 def address_of(client: Any) -> str:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import orjson
 
 from streamproc.core import events
 from streamproc.core.commits import shard_of
@@ -28,6 +29,12 @@ class Entry(NamedTuple):
     def command(self) -> tuple[bytes | str, ...]:
         return ("XADD", self.stream, "*", *self.fields)
 
+    @property
+    def event(self) -> dict[str, Any]:
+        """The event it carries, as JSON has it: times are texts."""
+        event: dict[str, Any] = orjson.loads(self.fields[1])
+        return event
+
 
 class Encoder:
     """Turns events into entries of the stream they belong to."""
@@ -44,7 +51,9 @@ class Encoder:
         """Raises InvalidEvent, naming field, value and rule. An `Event` is checked like any mapping."""
         values = msgspec.structs.asdict(event) if isinstance(event, Event) else event
         valid = events.from_mapping(values)
-        return Entry(self.stream_of(valid.session_id), (b"data", events.encode(valid)))
+        # Copied, since it may wait long: bytes made by orjson keep 8 kB of memory each (measured: orjson 3.13).
+        data = memoryview(events.encode(valid)).tobytes()
+        return Entry(self.stream_of(valid.session_id), (b"data", data))
 
     def chunks(self, many: Iterable[EventLike]) -> Iterator[list[Entry]]:
         """The entries, up to `CHUNK` at a time. Raises InvalidEvent instead of a chunk that holds an invalid event."""

@@ -15,7 +15,9 @@ them again. A commit that did take effect before its reply was lost is thereby r
 from __future__ import annotations
 
 import logging
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 from streamproc.core import commits
 from streamproc.core.appetite import Appetite
@@ -133,9 +135,11 @@ class Consumer:
             healthy, letters = await self._try_alone(batch)
         try:
             plan = self._planner.plan(healthy, batch.now_ms)
-        except Exception:
+        except Exception as error:
             # An entry that our own code cannot handle must not hold up the others, nor the watermark.
-            logger.exception("a batch of %d entries cannot be planned: planning them one by one", len(healthy))
+            logger.error(
+                "a batch of %d entries cannot be planned: planning them one by one (%s)", *(len(healthy), _place(error))
+            )
             plan = self._plan_one_by_one(healthy, batch.now_ms)
         plan.dead += letters
         return plan
@@ -153,6 +157,11 @@ class Consumer:
         for start_ms, channel_id, details in outcome.counted_details:
             self._live.add(start_ms, channel_id, details)
         self._metrics.record_commit(outcome, plan.unknown_fields)
+        if reasons := outcome.dead_reasons:
+            logger.warning(
+                "bad input: %d dead letters in one batch, the first %s. See `streamproc dead-letters list`",
+                *(len(reasons), reasons[0]),
+            )
         return outcome
 
     async def _try_alone(self, batch: Batch) -> tuple[list[Entry], list[DeadLetter]]:
@@ -175,7 +184,10 @@ class Consumer:
             try:
                 plan = self._planner.plan([entry], now_ms)
             except Exception as error:
-                logger.exception("entry %s cannot be planned: it becomes a dead letter", entry[0].decode())
+                logger.error(
+                    "entry %s cannot be planned, and becomes a dead letter: a bug, please report it (%s)",
+                    *(entry[0].decode(), _place(error)),
+                )
                 plan = Plan(dead=[commits.poison(entry, f"cannot be processed: {error!r}", self._windowing)])
             whole.windows += plan.windows
             whole.dead += plan.dead
@@ -183,3 +195,9 @@ class Consumer:
             whole.lost += plan.lost
             whole.unknown_fields += plan.unknown_fields
         return whole
+
+
+def _place(error: Exception) -> str:
+    """What happened where in our code; not the error's own words, which may repeat the event."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"

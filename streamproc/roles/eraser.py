@@ -22,20 +22,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
-
 from streamproc.core.erasure_key import ErasureKey, WrongKey
 from streamproc.core.erasures import Erasure, Pass, State, Subject, Tally, ask, newest_of_each
 from streamproc.core.windows import Windowing
 from streamproc.metrics import Metrics
+from streamproc.stores.mongo import failures as mongo
 from streamproc.stores.mongo.erasures import ErasureStore
+from streamproc.stores.redis import failures as redis
 from streamproc.stores.redis.erasure import ShardErasure
 
 logger = logging.getLogger(__name__)
 
 # What a layer raises that is away, or that refuses.
-_TROUBLE: Final = (RedisError, PyMongoError)
+_TROUBLE: Final = (*redis.FAILURES, *mongo.FAILURES)
 # A pod that dies while it applies all erasures again is replaced by another after this time.
 _LEASE_MS: Final = 300_000
 
@@ -122,12 +121,12 @@ class Eraser:
             erasure = await self._erasures.load(erasure.id)
             try:
                 return await self._advance(erasure)
-            except RedisError as error:
+            except redis.FAILURES as error:
                 trouble = {"redis": _kind(error)}
             except WrongKey as error:
                 trouble = {"key": str(error)}
             return await self._erasures.record(erasure.id, erasure.next_pass(), {}, trouble, 0)
-        except PyMongoError as error:
+        except mongo.FAILURES as error:
             return replace(erasure, trouble={"mongodb": _kind(error)})
 
     async def wait_ms(self, erasure: Erasure) -> int:
@@ -240,8 +239,9 @@ class Eraser:
 
 
 def _kind(error: Exception) -> str:
-    """What kind of trouble it is. The server's own words may repeat what it was asked about."""
-    return type(error).__name__
+    """What kind of trouble it is, in our words: the server's own may repeat what it was asked about."""
+    found = mongo.explain(error) if isinstance(error, mongo.FAILURES) else redis.explain(error)
+    return found.cause
 
 
 def _listed(trouble: Mapping[str, str]) -> str:

@@ -2,8 +2,8 @@
 
 MongoDB cannot upsert into a time-series collection, so a flush is five steps, of which any prefix may be repeated:
 
-    1. fold       each window's segments into its document; its revision is their number
-    2. look up    which revisions of these windows are stored
+    1. look up    which revisions of these windows are stored
+    2. fold       each window's segments into its document; its revision is their number
     3. insert     those that supersede what is stored
     4. delete     what is superseded, once its successor is known to be stored
     5. finish     look at each window in Redis once more: closed, or open again because it grew meanwhile
@@ -18,6 +18,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streamproc.core.details import Detail
 from streamproc.core.fold import Measurement, fold
@@ -40,6 +41,13 @@ class FlushPolicy:
 
     max_windows: int = 500
     visibility_ms: int = 60_000
+
+
+class LastFlush(NamedTuple):
+    """When a batch of windows was last flushed, by Redis' time, and how many they were."""
+
+    at_ms: int
+    windows: int
 
 
 @dataclass(slots=True)
@@ -69,6 +77,7 @@ class Flusher:
         self._windowing = windowing
         self._metrics = metrics
         self._policy = policy
+        self.last: LastFlush | None = None
 
     async def run_once(self) -> int:
         """Flush one batch of due windows. Returns how many were taken.
@@ -82,8 +91,10 @@ class Flusher:
         started_s = time.monotonic()
         flush = _Flush(taken)
         try:
+            # In this order: should Redis fail over in between, then what is known is older than what is folded.
+            stored = await self._store.look_up(taken.keys)
             await self._fold(flush)
-            await self._store_measurements(flush)
+            await self._store_measurements(flush, stored)
         except Exception:
             # Not for us to judge here. But these windows need not wait until their time is up.
             self._metrics.flush_failures.inc()
@@ -95,7 +106,7 @@ class Flusher:
         return len(taken.keys)
 
     async def _fold(self, flush: _Flush) -> None:
-        """Step 1. A window without segments was finished or erased by somebody else: it gets no measurement."""
+        """Step 2. A window without segments was finished or erased by somebody else: it gets no measurement."""
         for keys in _slices(flush.taken.keys):
             for key, segments in zip(keys, await self._fetch(flush, keys), strict=True):
                 if segments:
@@ -111,9 +122,8 @@ class Flusher:
                 return [{}]
         return [segments for key in keys for segments in await self._fetch(flush, [key])]
 
-    async def _store_measurements(self, flush: _Flush) -> None:
-        """Steps 2 to 4."""
-        stored = await self._store.look_up(flush.measurements)
+    async def _store_measurements(self, flush: _Flush, stored: Mapping[WindowKey, list[Stored]]) -> None:
+        """Steps 3 and 4."""
         decisions: dict[WindowKey, Decision] = {}
         documents = []
         for key, measurement in flush.measurements.items():
@@ -151,7 +161,8 @@ class Flusher:
         flush.refused.add(key)
         self._metrics.flush_failures.inc()
         logger.error(
-            "window %s cannot be read, and waits: a newer streamproc, or a stranger, wrote some of its segments (%s)",
+            "window %s cannot be read, and waits: a newer streamproc, or a stranger, wrote some of its segments (%s). "
+            "Run the newest version everywhere",
             self._shown(key),
             error,
         )
@@ -160,7 +171,12 @@ class Flusher:
         flush.refused.add(refused.key)
         del flush.inserted[refused.key]
         self._metrics.documents_refused.inc()
-        logger.error("MongoDB refuses the measurement of window %s: %s", self._shown(refused.key), refused.reason)
+        reason = refused.reason.replace(refused.key.user_id, "(the user)")
+        logger.error(
+            "MongoDB refuses the measurement of window %s, which is tried again and again: %s",
+            self._shown(refused.key),
+            reason,
+        )
 
     def _report(self, decisions: Mapping[WindowKey, Decision]) -> None:
         """Say so, once a flush, where Redis and MongoDB disagree in a way that only lost data explains."""
@@ -171,14 +187,14 @@ class Flusher:
         if shrunk:
             logger.error(
                 "%d windows have fewer segments in Redis than are stored: Redis lost data; what is stored is kept. "
-                "The first: %s",
+                "`streamproc audit` lists them. The first: %s",
                 len(shrunk),
                 self._shown(shrunk[0]),
             )
         if diverged:
             logger.error(
                 "%d windows have other segments in Redis than were stored: Redis was rolled back and filled again; "
-                "what is stored is replaced. The first: %s",
+                "what is stored is replaced. `streamproc audit` lists what is wrong. The first: %s",
                 len(diverged),
                 self._shown(diverged[0]),
             )
@@ -191,7 +207,13 @@ class Flusher:
         metrics = self._metrics
         metrics.flush_seconds.observe(elapsed_s)
         stored_at_ms = flush.taken.now_ms + elapsed_s * 1000
-        metrics.windows_revised.inc(len(flush.revised & flush.inserted.keys()))
+        self.last = LastFlush(round(stored_at_ms), len(flush.taken.keys) - len(flush.refused))
+        revised = len(flush.revised & flush.inserted.keys())
+        metrics.windows_revised.inc(revised)
+        logger.debug(
+            "flushed %d windows in %.2f s: %d stored, %d of them again, %d set aside",
+            *(len(flush.taken.keys), elapsed_s, len(flush.inserted), revised, len(flush.refused)),
+        )
         for key in flush.inserted:
             metrics.windows_flushed.inc()
             due_at_ms = key.start_ms + self._windowing.length_ms + self._windowing.grace_ms

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
+from redis.asyncio import Redis
+
 from streamproc.app.settings import PREFIX
 from streamproc.demo import publishing
 from streamproc.demo.oracle import Oracle
@@ -21,7 +23,7 @@ from streamproc.demo.stage import Worker, settings_of
 from streamproc.embedded import EmbeddedServer, start_mongod, start_valkey
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import COLLECTION
-from streamproc.stores.redis.connect import AnyRedis, connect
+from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.survey import Survey, survey
 
@@ -55,7 +57,7 @@ class Stage:
         self._ended: list[Worker] = []
         self._seed = seed
         self._simulations = 0
-        self._clients: dict[str, AnyRedis] = {}
+        self._clients: dict[str, Redis] = {}
         self.redis_servers: list[EmbeddedServer] = []
 
     async def __aenter__(self) -> Self:
@@ -178,13 +180,13 @@ class Stage:
     # Looking, past the proxies
 
     @property
-    def redis_client(self) -> AnyRedis:
+    def redis_client(self) -> Redis:
         return self._client(self.redis.url)
 
-    def client_of(self, server: EmbeddedServer) -> AnyRedis:
+    def client_of(self, server: EmbeddedServer) -> Redis:
         return self._client(server.url)
 
-    def _client(self, url: str) -> AnyRedis:
+    def _client(self, url: str) -> Redis:
         if url not in self._clients:
             self._clients[url] = connect(url)
         return self._clients[url]

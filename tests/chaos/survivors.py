@@ -30,9 +30,10 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any, Final
 
+from redis.asyncio import Redis
+
 from streamproc.core.windows import Windowing
 from streamproc.demo.oracle import Difference, Kind, Oracle, Truth, Window
-from streamproc.stores.redis.connect import AnyRedis
 
 Event = Mapping[str, Any]
 Holding = dict[Window, set[str]]
@@ -78,16 +79,16 @@ class Survivors:
         """How many different segments were published for it."""
         return len(self._published.get(window, ()))
 
-    async def empty(self, client: AnyRedis) -> None:
+    async def empty(self, client: Redis) -> None:
         """Note what a server holds, and empty it, in one step."""
         found = await client.execute_command("EVAL", _EMPTY, 0, f"{self._segments}*")
         self._forgotten.append({self._named(key): _names(ids) for key, ids in found})
 
-    async def give_up(self, client: AnyRedis) -> None:
+    async def give_up(self, client: Redis) -> None:
         """Note what a server holds that nobody will ask again."""
         self._forgotten.append(await self._held(client))
 
-    async def compare(self, client: AnyRedis, documents: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    async def compare(self, client: Redis, documents: Sequence[Mapping[str, Any]]) -> list[Difference]:
         """Every way in which rules 1 to 3 are broken."""
         held = await self._held(client)
         survived = await self._survived(client)
@@ -125,11 +126,11 @@ class Survivors:
             for part in _parts(forgotten.get(window, set()) & published.keys(), segments)
         )
 
-    async def _held(self, client: AnyRedis) -> Holding:
+    async def _held(self, client: Redis) -> Holding:
         keys = [key async for key in client.scan_iter(match=f"{self._segments}*", count=1000)]
         return {self._named(key): _names(await client.execute_command("HKEYS", key)) for key in keys}
 
-    async def _survived(self, client: AnyRedis) -> Holding:
+    async def _survived(self, client: Redis) -> Holding:
         """The segments of the stream's entries, as far as they were to be counted."""
         survived: Holding = {}
         for _, flat in await client.execute_command("XRANGE", self._stream, "-", "+"):

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from streamproc.core.windows import Windowing, WindowKey
 from streamproc.demo.oracle import Kind, Oracle, Truth
-from streamproc.stores.redis.connect import AnyRedis, connect
+from streamproc.stores.redis.connect import connect
 
 from .soak import Sample, growth
 from .survivors import Survivors
@@ -92,7 +93,7 @@ def test_a_window_that_nobody_published_is_wrong() -> None:
 class Forgetful:
     """A Redis that held segments 0 to 5 when it was given up, and its successor, which holds what it is told."""
 
-    def __init__(self, client: AnyRedis) -> None:
+    def __init__(self, client: Redis) -> None:
         self.client = client
         self.survivors = Survivors(WINDOWING, TAGGED)
         key = WindowKey(int(HOUR.timestamp()) * 1000, "kan-11", "s-1", "dana")

@@ -17,8 +17,9 @@ SETTINGS = frozenset(f"STREAMPROC_{field.upper()}" for field in Settings.model_f
 def check_settings(environment: Mapping[str, str]) -> None:
     """Fails unless each of these variables is a setting, and together they are values it takes."""
     assert environment.keys() <= SETTINGS
-    with mock.patch.dict(os.environ, environment, clear=True):
-        Settings.load(_env_file=None)
+    no_file = mock.patch("streamproc.app.settings_sources.DOTENV", os.devnull)
+    with mock.patch.dict(os.environ, environment, clear=True), no_file:
+        Settings.load()
 
 
 def check_command(command_line: Iterable[str]) -> None:

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
-from pydantic import SecretStr
 
 from streamproc.app.settings import PREFIX, Settings
+from streamproc.app.settings_described import NOT_SAFE_TO_CHANGE, allowed, default
+from streamproc.app.settings_sources import SECRETS
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
 from streamproc.core.ledger import LEDGER_TERMS
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, OUTCOMES, LiveCollector, Metrics
+from streamproc.web.measuring import WebMetrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 _SCRAPED_AS = {"counter": "{}_total", "info": "{}_info"}
@@ -45,6 +46,19 @@ Values of labels:
 - `dependency`: `mongodb`, `redis`
 - `shard`: number of the shard, from 0
 - `channel`: the channel's id; at most {channels} channels by name, all further ones together as `other`
+
+## Of a web process
+
+`streamproc web` serves these instead.
+
+{web}
+
+Values of labels:
+
+- `route`: the pattern of [the route](http-api.md), such as `/api/channels/{{channel_id}}/hourly`; `unmatched` where
+  there is none
+- `method`: of HTTP; `other` for one that is seldom used
+- `status`: of the answer; `aborted` where the client left before it
 """
 
 _SETTINGS_PAGE = """\
@@ -54,13 +68,24 @@ Generated from [the code](../streamproc/app/settings.py) by `make docs`; a test 
 
 A setting is an environment variable, or a line of a file `.env` in the working directory; the environment wins. For a
 secret, the variable with `_FILE` after its name may hold the path of a file with the value instead. Seconds may be
-fractions. A wrong value stops the program at once, with exit code 2 and a message that names setting and rule.
+fractions. `streamproc config` shows what is in force, and where it comes from.
+
+A wrong value stops the program at once, with exit code 2 and a message that names setting and rule; all wrong ones are
+named together. A variable that begins with `STREAMPROC_` and names no setting is told in the log when a command starts,
+with the setting that was probably meant. (Kubernetes adds such variables for services whose names begin with
+`streamproc-`; set `enableServiceLinks: false` in a pod of your own.)
 
 {table}
 
+## What is not safe to change
+
+Not while there is data. Every other setting may be changed by starting the processes again.
+
+{unsafe}
+
 `STREAMPROC_SHARDS` and `STREAMPROC_WINDOW_SECONDS` must be the same in all processes. They are written down with the
-first data ([layout](formats.md#layout)); a worker whose settings differ does not run. To change them, use another
-`STREAMPROC_PREFIX`.
+first data ([layout](formats.md#layout)); a process whose settings differ does not run. To change them, use another
+`STREAMPROC_PREFIX`: let the old workers run on the old one until `streamproc audit` shows nothing pending or open.
 """
 
 
@@ -68,12 +93,9 @@ def metrics_page() -> str:
     metrics, live = Metrics(), LiveWindows(LATENCY_BOUNDS_US)
     live.add(0, "kan-11", [Detail(0, 0, 0, 0, 0, 0, 0, "he", "en")])
     metrics.registry.register(LiveCollector(live))
-    rows = [
-        (f"`{_SCRAPED_AS.get(one.type, '{}').format(one.name)}`", one.type, _codes(labels), one.documentation)
-        for one, labels in _families(metrics)
-    ]
     return _METRICS_PAGE.format(
-        table=_table(("name", "type", "labels", "what it says"), rows),
+        table=_metrics_table(metrics),
+        web=_metrics_table(WebMetrics()),
         outcomes=_codes(OUTCOMES),
         reasons=_codes(Reason),
         terms=_codes(LEDGER_TERMS),
@@ -81,7 +103,15 @@ def metrics_page() -> str:
     )
 
 
-def _families(metrics: Metrics) -> Iterable[tuple[Metric, Sequence[str]]]:
+def _metrics_table(metrics: Metrics | WebMetrics) -> str:
+    rows = [
+        (f"`{_SCRAPED_AS.get(one.type, '{}').format(one.name)}`", one.type, _codes(labels), one.documentation)
+        for one, labels in _families(metrics)
+    ]
+    return _table(("name", "type", "labels", "what it says"), rows)
+
+
+def _families(metrics: Metrics | WebMetrics) -> Iterable[tuple[Metric, Sequence[str]]]:
     """Every metric on the registry, with its labels: declared ones, else those of its samples."""
     declared = {
         family.name: metric._labelnames  # the library has no public way to ask a metric that has no samples yet
@@ -95,42 +125,26 @@ def _families(metrics: Metrics) -> Iterable[tuple[Metric, Sequence[str]]]:
 
 
 def settings_page() -> str:
-    schema = Settings.model_json_schema()["properties"]
     rows = [
         (
             f"`{PREFIX}{name.upper()}`",
             _default(name),
-            _allowed(schema[name]),
-            f"{field.description}{' A secret.' if isinstance(field.default, SecretStr) else ''}",
+            allowed(name),
+            f"{field.description}{' A secret.' if name in SECRETS else ''}",
         )
         for name, field in Settings.model_fields.items()
     ]
-    return _SETTINGS_PAGE.format(table=_table(("name", "default", "allowed", "what it is"), rows))
+    return _SETTINGS_PAGE.format(
+        table=_table(("name", "default", "allowed", "what it is"), rows),
+        unsafe="\n".join(f"- `{PREFIX}{name.upper()}`: {why}." for name, why in NOT_SAFE_TO_CHANGE.items()),
+    )
 
 
 def _default(name: str) -> str:
-    field = Settings.model_fields[name]
-    if field.default_factory is not None:
-        return {"consumer": "the host name"}[name]
-    value = field.default
-    text = str(value.get_secret_value() if isinstance(value, SecretStr) else value)
-    return f"`{text.lower() if isinstance(value, bool) else text}`" if text else "none"
-
-
-def _allowed(schema: dict[str, Any]) -> str:
-    """The rule of a setting in words, from its JSON schema."""
-    if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
-    if schema["type"] == "boolean":
-        return "`true` or `false`"
-    if schema["type"] == "string":
-        if "pattern" not in schema:
-            return "text"
-        signs = schema["pattern"].removeprefix("^[A-Za-z0-9").removesuffix("]+$")
-        return f"1 to {schema['maxLength']} letters, digits or `{' '.join(signs)}`"
-    number = "whole number" if schema["type"] == "integer" else "number"
-    lowest = f"above {schema['exclusiveMinimum']:,}" if "exclusiveMinimum" in schema else f"from {schema['minimum']:,}"
-    return f"{number} {lowest} to {schema['maximum']:,}"
+    text = default(name)
+    if Settings.model_fields[name].default_factory is not None:
+        return text
+    return f"`{text}`" if text else "none"
 
 
 def _codes(names: Iterable[str]) -> str:

@@ -11,15 +11,18 @@ import msgspec
 import pytest
 from pages import names, section, snippets, table
 
+from streamproc.app import presence
 from streamproc.core import details, events, fold
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
 from streamproc.core.events import MAX_ERROR_CHARACTERS, Event
 from streamproc.core.histogram import LatencyHistogram
 from streamproc.core.ledger import LedgerTerms
+from streamproc.core.live import LiveRow
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo import collection
 from streamproc.stores.redis.keys import ShardKeys
+from streamproc.stores.redis.presence import SILENT_MS, LiveSum, PodReport
 from streamproc.stores.redis.shard import FORMAT_VERSION
 
 PAGE = "docs/formats.md"
@@ -88,7 +91,7 @@ def test_example_of_a_detail_is_what_the_code_writes() -> None:
     (example,) = snippets(PAGE, "json")
     (detail,) = details.decode_all([example.encode()])
     assert details.encode_all([detail]) == [example.strip()]
-    assert (detail.extraction_us, detail.platform) == (45_000, "web")
+    assert (detail.extraction_us, detail.ended_after_us, detail.platform) == (45_000, 1_200_250, "ios")
 
 
 def test_a_reader_ignores_positions_that_it_does_not_know() -> None:
@@ -111,6 +114,20 @@ def test_ledger_fields_are_those_that_are_stored() -> None:
 def test_reasons_of_dead_letters_are_those_of_the_code() -> None:
     (row,) = [row for row in table(section(PAGE, "Dead letters")) if row[0] == "`reason`"]
     assert re.findall(r"`(\w+)`", row[1]) == list(Reason)
+
+
+def test_presence_members_are_those_of_the_struct() -> None:
+    assert names(PAGE, "Presence") == list(PodReport.__struct_fields__)
+    rows = {row[0].strip("`"): row[1] for row in table(section(PAGE, "Presence"))}
+    assert f"[{', '.join(LiveSum._fields)}]" in rows["windows"]
+    assert f"[{', '.join(LiveRow._fields)}]".replace("channel_id", "channel") in rows["channels"]
+
+
+def test_limits_of_presence_are_those_of_the_code() -> None:
+    rows = {row[0].strip("`"): row[1] for row in table(section(PAGE, "Presence"))}
+    assert f"at most {presence.TROUBLES}, of {presence.TROUBLE_CHARACTERS} characters" in rows["troubles"]
+    assert f"the {presence.CHANNELS} channels" in rows["channels"]
+    assert f"silent for {SILENT_MS // 1000} s is removed" in section(PAGE, "Redis keys")
 
 
 def test_document_fields_are_those_of_the_fold() -> None:

@@ -62,7 +62,8 @@ def _command_lines(page: Path) -> list[list[str]]:
         if match := re.match(r'make demo ARGS="(.*)"', line):
             found.append(["demo", *shlex.split(match[1])])
         elif match := re.match(r"(?:\.venv/bin/)?streamproc ([a-z-]+.*)", line):
-            found.append(shlex.split(match[1], comments=True))
+            alone = re.split(r" (?:[|&]|\d?>)", match[1])[0]  # of a pipeline, or in the background
+            found.append(shlex.split(alone, comments=True))
     return found
 
 

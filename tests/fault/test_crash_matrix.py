@@ -157,13 +157,13 @@ OPERATIONS: Final = [
     Operation("read own pending entries again", read_own_again, "read own, commit"),
     Operation("claim", claim, "claim, commit"),
     Operation("make a missing group", make_group, "ensure_group"),
-    Operation("flush", flush, "take_due, HGETALL, HGETALL, look up, insert, finish"),
-    Operation("flush again", flush_again, "take_due, HGETALL, look up, insert, delete, finish"),
-    Operation("flush after a rollback", flush_after_a_rollback, "take_due, HGETALL, look up, insert, delete, finish"),
+    Operation("flush", flush, "take_due, look up, HGETALL, HGETALL, insert, finish"),
+    Operation("flush again", flush_again, "take_due, look up, HGETALL, insert, delete, finish"),
+    Operation("flush after a rollback", flush_after_a_rollback, "take_due, look up, HGETALL, insert, delete, finish"),
     Operation(
         "keep house",
         keep_house,
-        "trim, retire, forgettable, look up, forget, forgettable, SET, look for superseded, delete",
+        "trim, retire, forgettable, look up, now, forget, forgettable, SET, now, look for superseded, delete",
     ),
 ]
 

@@ -8,9 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pymongo
+import pytest
 import redis
 
 from streamproc.embedded import EmbeddedServer
@@ -39,11 +42,16 @@ def test_a_demo_ends_exact_although_a_worker_is_killed_and_leaves_nothing(
             assert line, said
             said += line
         os.kill(int(pids[0][0]), signal.SIGKILL)
+        dashboard = re.findall(r"dashboard: (http://127\.0\.0\.1:\d+/)", said)[0]
+        with urllib.request.urlopen(f"{dashboard}api/overview", timeout=30) as response:
+            assert json.load(response)["redis"]["up"]
         output, rest = process.communicate(timeout=100)
     result: dict[str, Any] = json.loads(output)
     assert process.returncode == 0, output + rest
     assert result["exact"] is True
     assert "worker 1 ended (-9)" in rest
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(dashboard, timeout=5)
     assert all(row["published"] == row["stored"] > 0 for row in result["rows"])
     with redis.Redis.from_url(valkey.url) as client:
         assert list(client.scan_iter("demo-*")) == []
@@ -68,10 +76,10 @@ def test_a_demo_names_the_server_that_is_away_and_what_to_do(valkey: EmbeddedSer
     with demo(REDIS_URL="redis://:secret@127.0.0.1:1/0") as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "redis://127.0.0.1:1/0 does not answer" in said
+    assert "redis://127.0.0.1:1/0: nothing listens there" in said
     assert "STREAMPROC_REDIS_URL" in said
     with demo(REDIS_URL=valkey.url, MONGODB_URL="mongodb://127.0.0.1:1") as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "mongodb://127.0.0.1:1 does not answer" in said
+    assert "mongodb://127.0.0.1:1: nothing listens there" in said
     assert "Traceback" not in said

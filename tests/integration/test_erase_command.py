@@ -230,7 +230,7 @@ async def test_mongodb_away_is_incomplete_and_back_complete(valkey: EmbeddedServ
                 "incomplete",
                 ["mongodb"],
             )
-            assert "Run it again" in ended.log
+            assert "run it again" in ended.log
             server.restart()
             assert (await officer.erase("--json")).receipt["state"] == "complete"
 

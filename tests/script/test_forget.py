@@ -19,7 +19,7 @@ def forgettable(shard: Scripts, limit: int = 100) -> list[str]:
 
 def forget(shard: Scripts, *windows: tuple[WindowKey, int]) -> list[str]:
     """Forget, and again, as after a lost reply: that changes nothing more."""
-    keys = [KEYS.open, KEYS.taken, KEYS.closed, KEYS.ledger]
+    keys = [KEYS.open, KEYS.taken, KEYS.closed, KEYS.ledger, KEYS.stream]
     packed = []
     for window, stored_revision in windows:
         name = WINDOWING.name(window)
@@ -27,9 +27,9 @@ def forget(shard: Scripts, *windows: tuple[WindowKey, int]) -> list[str]:
         keys += (of_window.segments, of_window.channel, of_window.user)
         packed.append((name, stored_revision, WINDOWING.end_of(window.start_ms)))
     batch = msgspec.msgpack.encode(packed)
-    verdicts: list[str] = shard.run("forget", keys, NOW_MS, batch)
+    verdicts: list[str] = shard.run("forget", keys, NOW_MS, batch, GROUP)
     before = shard.dump()
-    assert shard.run("forget", keys, NOW_MS, batch) == ["busy"] * len(windows)
+    assert shard.run("forget", keys, NOW_MS, batch, GROUP) == ["busy"] * len(windows)
     assert shard.dump() == before
     return verdicts
 
@@ -159,3 +159,19 @@ def test_what_comes_for_a_forgotten_window_does_not_bring_it_back(shard: Scripts
     assert shard.count("s1", "new", due_ms=DUE_MS).acknowledged == {"duplicates": 2}
     assert shard.segments() == {}
     assert shard.open() == {}
+
+
+def test_a_window_is_not_forgotten_while_something_older_is_pending_again(shard: Scripts) -> None:
+    """As after a failover: the window was listed while everything before it was committed."""
+    close(shard)
+    shard.redis.zadd(KEYS.closed, {NAME: shard.now_ms()})
+    shard.pending(1)
+    shard.redis.zadd(KEYS.closed, {NAME: shard.now_ms() + 1})
+    assert forget(shard, (WINDOW, 2)) == ["busy"]
+    assert len(shard.segments()) == 2
+
+
+def test_without_a_group_nothing_is_forgotten(shard: Scripts) -> None:
+    close(shard)
+    shard.redis.xgroup_destroy(KEYS.stream, GROUP)
+    assert forget(shard, (WINDOW, 2)) == ["busy"]

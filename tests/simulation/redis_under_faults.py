@@ -40,7 +40,7 @@ class Server:
     """A private Valkey, emptied by `begin`, talked to without any fault."""
 
     def __init__(self, port: int) -> None:
-        self._connection: Any = Connection(host="127.0.0.1", port=port, protocol=2)  # type: ignore[no-untyped-call]
+        self._connection: Any = Connection(host="127.0.0.1", port=port, protocol=2)
         self._loaded: dict[str, str] = {}
         self.begin(Clock())
 

@@ -106,14 +106,22 @@ PENDING_OVERLOOKED: Final = Mutant(
     "overlook pending entries in the low watermark",
     Edit("take_due", "if oldest_pending_id ~= ''", "if false"),
     Edit("forgettable", "if oldest_pending_id ~= ''", "if false"),
+    Edit("forget", "if oldest_pending_id ~= ''", "if false"),
 )
 UNDELIVERED_OVERLOOKED: Final = Mutant(
     "overlook undelivered entries in the low watermark",
     Edit("take_due", "if first_undelivered_id ~= ''", "if false"),
     Edit("forgettable", "if first_undelivered_id ~= ''", "if false"),
+    Edit("forget", "if first_undelivered_id ~= ''", "if false"),
 )
 FORGET_BY_THE_CLOCK: Final = Mutant(
-    "forget by the clock", Edit("forgettable", "'%.0f', at.watermark_ms)", "'%.0f', at.now_ms)")
+    "forget by the clock",
+    Edit("forgettable", "'%.0f', at.watermark_ms)", "'%.0f', at.now_ms)"),
+    Edit("forget", "at.watermark_ms <= forgettable_at_ms", "at.now_ms <= forgettable_at_ms"),
+)
+FORGET_WITHOUT_LOOKING: Final = Mutant(
+    "forget without looking again where the stream stands",
+    Edit("forget", "not at or at.watermark_ms <= forgettable_at_ms", "not redis.call('ZSCORE', closed, name)"),
 )
 FORGET_AT_THE_HORIZON: Final = Mutant(
     "forget as soon as the horizon has passed", Edit(Windowing.forgettable_at, "+ self.future_ms", "")
@@ -122,14 +130,13 @@ FORGET_WHAT_IS_BUSY: Final = Mutant(
     "forget windows that are open or taken",
     Edit(
         "forget",
-        "if not redis.call('ZSCORE', closed, name) or redis.call('ZSCORE', open, name) "
-        "or redis.call('ZSCORE', taken, name) then",
+        "if redis.call('ZSCORE', open, name) or redis.call('ZSCORE', taken, name) then",
         "if false then",
     ),
 )
 FORGET_UNSEEN: Final = Mutant(
     "forget without having seen that revision stored",
-    Edit("forget", "redis.call('HLEN', KEYS[2 + 3 * w]) > stored_revision", "false"),
+    Edit("forget", "redis.call('HLEN', KEYS[3 + 3 * w]) > stored_revision", "false"),
 )
 
 # Flushing
@@ -154,6 +161,14 @@ TWINS_NOT_TOLD_APART: Final = Mutant(
 WRITES_BY_THE_CLOCK: Final = Mutant(
     "number writes by the clock alone",
     Edit(revisions.write_number, "max(now_ms, last_ms + 1)", "now_ms"),
+)
+FOLD_FIRST: Final = Mutant(
+    "read a window before looking up what is stored",
+    Edit(
+        Flusher.run_once,
+        "stored = await self._store.look_up(taken.keys)\n        await self._fold(flush)",
+        "await self._fold(flush)\n        stored = await self._store.look_up(taken.keys)",
+    ),
 )
 DELETE_FIRST: Final = Mutant(
     "delete without a stored successor",

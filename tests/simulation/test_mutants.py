@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from streamproc.roles.consumer import ConsumePolicy
 
 from . import rules
-from .faults import Call, Fate, run
+from .faults import Act, Call, Fate, run
 from .mutants import Mutant
 from .redis_under_faults import Server
 from .scheduler import play
@@ -188,6 +188,20 @@ def a_flusher_wakes_that_slept_since_the_window_was_smaller(stage: Stage) -> Non
     sleeper.ends()
 
 
+def redis_is_rolled_back_while_a_flusher_has_read_what_is_lost(stage: Stage) -> None:
+    """The other flusher stores what survived, as many segments: they must not be replaced by those that are lost."""
+    stage.count("a")
+    replica = stage.world.replica()
+    stage.count("b")
+    stage.at(12_000)
+    sleeper = stage.flushing().until("HGETALL").after("HGETALL")
+    stage.world.fail_over(replica)
+    stage.count("c")
+    stage.at(15_000)
+    stage.flush()
+    sleeper.ends()
+
+
 def a_flusher_wakes_that_slept_before_inserting_and_dies_thereafter(stage: Stage) -> None:
     stage.count("a")
     stage.at(12_000)
@@ -312,6 +326,22 @@ def a_user_who_was_erased_is_back_the_next_day(stage: Stage) -> None:
     stage.look_after_erasures()
 
 
+def redis_fails_over_between_the_janitors_looking_and_forgetting(stage: Stage) -> None:
+    """On the replica an entry of the same hour is pending again that the primary had committed."""
+    stage.count("a")
+    stage.at(12_000)
+    stage.flush()
+    stage.at(20_000)
+    stage.publish("b", session="s-2")
+    reading = stage.consuming("first").until("commit")
+    replica = stage.world.replica()
+    reading.ends()
+    stage.at(_FORGETTABLE_MS + 1)
+    janitor = Act(stage.world.janitor().run_once()).until("forget")
+    stage.world.fail_over(replica)
+    janitor.ends()
+
+
 def a_user_is_erased_whose_window_was_lost_and_begun_again(stage: Stage) -> list[str]:
     """The consumer remembers a window of which Redis, failed over, knows nothing: neither segments nor indexes."""
     replica = stage.world.replica()
@@ -376,11 +406,12 @@ CAUGHT: Final[list[tuple[Mutant, Story]]] = [
     (rules.UNDELIVERED_OVERLOOKED, an_hour_waits_for_an_entry_that_is_read_past_the_horizon),
     (rules.FORGET_AT_THE_HORIZON, the_clock_is_set_back_over_the_horizon_of_a_window),
     (rules.PENDING_OVERLOOKED, an_hour_waits_for_an_entry_that_is_committed_past_the_horizon),
-    (rules.SUPERSEDE_BY_TIME, a_flusher_wakes_that_slept_since_the_window_was_smaller),
     (rules.NO_SWEEP, a_flusher_wakes_that_slept_before_inserting_and_dies_thereafter),
     (rules.TWINS_NOT_TOLD_APART, redis_is_rolled_back_and_filled_up_with_another_segment),
     (rules.WRITES_BY_THE_CLOCK, the_same_onto_a_replica_whose_clock_is_behind),
     (rules.FINISH_FOR_ANOTHER, the_same_while_a_flusher_sleeps_and_another_one_dies),
+    (rules.FOLD_FIRST, redis_is_rolled_back_while_a_flusher_has_read_what_is_lost),
+    (rules.FORGET_WITHOUT_LOOKING, redis_fails_over_between_the_janitors_looking_and_forgetting),
     (rules.DELETE_FIRST, a_flusher_dies_before_it_inserts),
     (rules.NOT_PUT_BACK, a_flusher_dies_with_what_it_has_taken),
     (rules.NOT_GIVEN_BACK, mongodb_is_away_for_a_moment),
@@ -404,6 +435,7 @@ CAUGHT_IF_PATIENT: Final[list[tuple[Mutant, Story]]] = [
 ]
 #: Rules that cover for each other: the story survives each of them alone, and not all of them together.
 COVERED: Final[list[tuple[list[Mutant], Story]]] = [
+    ([rules.SUPERSEDE_BY_TIME, rules.FOLD_FIRST], a_flusher_wakes_that_slept_since_the_window_was_smaller),
     ([rules.FINISH_BLINDLY, rules.NOT_OPENED_WHILE_TAKEN], a_segment_comes_while_its_window_is_flushed),
     (
         [rules.STAYS_CLOSED, rules.FORGET_WHAT_IS_BUSY, rules.FORGET_UNSEEN],

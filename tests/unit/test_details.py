@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -7,7 +9,7 @@ from streamproc.core import details
 from streamproc.core.details import Detail
 
 LEAST = Detail(1_714_557_600_000_000, 1, 2, 3, 6, 10, 20, "he", "en")
-FULL = Detail(1_714_557_600_000_000, 1, 2, 3, 7, 10, 20, "he", "en", "ios", 'no "key"\n', 2, 5, -6)
+FULL = Detail(1_714_557_600_000_000, 1, 2, 3, 7, 10, 20, "he", "en", 5, -6, "ios", 'no "key"\n', 2)
 
 
 def encode(detail: Detail) -> bytes:
@@ -16,8 +18,32 @@ def encode(detail: Detail) -> bytes:
 
 
 def test_the_stored_form_is_an_array_whose_first_element_is_the_layout() -> None:
-    assert encode(LEAST) == b'[1,1714557600000000,1,2,3,6,10,20,"he","en","web","",0,null,null]'
-    assert encode(FULL) == b'[1,1714557600000000,1,2,3,7,10,20,"he","en","ios","no \\"key\\"\\n",2,5,-6]'
+    assert encode(LEAST) == b'[1,1714557600000000,1,2,3,6,10,20,"he","en",null,null]'
+    assert encode(FULL) == b'[1,1714557600000000,1,2,3,7,10,20,"he","en",5,-6,"ios","no \\"key\\"\\n",2]'
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"platform": "ios"},
+        {"error": "timeout"},
+        {"retry_count": 1},
+        {"error": '","web","",0]\n'},
+        {"platform": ',"web","",0]', "error": ',"web","",0]'},
+        {"source_language": 'a,"web","",0]\n', "target_language": '"web","",0]'},
+    ],
+)
+def test_only_what_is_usual_is_left_out(changes: dict[str, Any]) -> None:
+    details_ = [LEAST, msgspec.structs.replace(LEAST, **changes), msgspec.structs.replace(FULL, **changes), LEAST]
+    assert details.decode_all(stored.encode() for stored in details.encode_all(details_)) == details_
+
+
+def test_times_of_processing_are_counted_from_the_segments_own() -> None:
+    assert (FULL.processing_started_at_us, FULL.processing_ended_at_us) == (
+        1_714_557_600_000_005,
+        1_714_557_599_999_994,
+    )
+    assert (LEAST.processing_started_at_us, LEAST.processing_ended_at_us) == (None, None)
 
 
 def test_line_separators_within_a_text_separate_no_details() -> None:

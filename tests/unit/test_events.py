@@ -539,8 +539,8 @@ def test_a_detail_holds_everything_of_the_event_but_its_names() -> None:
         "platform": "ios",
         "error": "timeout",
         "retry_count": 2,
-        "processing_started_at_us": RECEIVED_US + 1_000_000,
-        "processing_ended_at_us": RECEIVED_US + 3_500_000,
+        "started_after_us": 1_000_000,
+        "ended_after_us": 3_500_000,
     }
 
 

@@ -38,9 +38,9 @@ def measured(*details: Detail) -> dict[str, Any]:
 
 
 THREE = {
-    "b": Detail(HOUR_US + 15_000_999, 40_000, 1_000_500, 50_000, 1_090_500, 10, 11, "he", "en", "ios"),
-    "a": Detail(HOUR_US, 50_000, 1_200_001, 60_000, 1_310_001, 20, 21, "en", "fr", "web", "timeout", 2),
-    "c": Detail(HOUR_US + 30_000_000, 60_000, 900_000, 40_000, 1_000_000, 30, 31, "he", "en", "web", "", 1),
+    "b": Detail(HOUR_US + 15_000_999, 40_000, 1_000_500, 50_000, 1_090_500, 10, 11, "he", "en", platform="ios"),
+    "a": Detail(HOUR_US, 50_000, 1_200_001, 60_000, 1_310_001, 20, 21, "en", "fr", error="timeout", retry_count=2),
+    "c": Detail(HOUR_US + 30_000_000, 60_000, 900_000, 40_000, 1_000_000, 30, 31, "he", "en", retry_count=1),
 }
 
 

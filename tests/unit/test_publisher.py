@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,9 +13,10 @@ from redis import exceptions
 from streamproc import BlockingSegmentPublisher, InvalidEvent, SegmentPublisher
 from streamproc.core import events
 from streamproc.core.events import Event
-from streamproc.publisher import PublishFailed
+from streamproc.publisher import BufferFull, PublishFailed
 from streamproc.publisher.delivery import Delivery, address_of
 from streamproc.publisher.encoding import CHUNK, Encoder, Entry
+from streamproc.publisher.failures import in_words
 
 STREAM = "dubbing:{0}:segments"
 
@@ -182,11 +184,34 @@ def test_giving_up_says_where_how_many_why_and_that_repeating_is_harmless() -> N
     under_way.record([b"1-0", exceptions.ReadOnlyError("read only replica"), exceptions.ReadOnlyError("read only")])
     with pytest.raises(PublishFailed) as failed:
         under_way.pause_s(1000.0)
-    assert failed.value.unconfirmed == 2
+    assert len(failed.value._entries) == 2
     assert str(failed.value) == (
         "2 of 3 segments not confirmed by here; last error: ReadOnlyError: read only. They may have arrived all the "
         "same: publish them again, repeating is harmless, a segment counts once."
     )
+
+
+def test_giving_up_gives_the_events_back_and_they_are_the_same_entries_again() -> None:
+    encoder = Encoder("dubbing", 1)
+    entries = [encoder.entry(segment(segment_id=str(number), error="é", platform="tv")) for number in range(3)]
+    under_way = Delivery(entries, address="here", retry_for_s=0.0, now_s=1000.0)
+    under_way.record([b"1-0", exceptions.ReadOnlyError("read only"), exceptions.ReadOnlyError("read only")])
+    with pytest.raises(PublishFailed) as failed:
+        under_way.pause_s(1000.0)
+    stored = orjson.loads(orjson.dumps(failed.value.unconfirmed))
+    assert [encoder.entry(event) for event in stored] == entries[1:]
+
+
+def test_what_is_raised_can_be_sent_to_another_process() -> None:
+    error = PublishFailed("1 of 2 not confirmed", [Encoder("dubbing", 1).entry(segment())])
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.unconfirmed) == (str(error), error.unconfirmed)
+    assert pickle.loads(pickle.dumps(BufferFull("full", 7))).waiting == 7
+
+
+def test_an_error_is_told_without_the_command_that_it_is_about() -> None:
+    said = "Command # 2 (XADD dubbing:{0}:segments * data {'user_id': 'u-1'}) of pipeline caused error: CLUSTERDOWN."
+    assert in_words(exceptions.ClusterDownError(said)) == "ClusterDownError: CLUSTERDOWN"
 
 
 def test_the_address_of_a_ready_client_is_its_host_and_port() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 Client = AsyncMongoClient[dict[str, Any]]
 
@@ -28,9 +30,10 @@ _DURABILITY: dict[str, Any] = {
     "readPreference": "primary",
 }
 
+_FORM = "mongodb://[user:password@]host[:port][,host...][/?options], or mongodb+srv://"
 _HOST = r"(?:\[[0-9a-fA-F:.]+\]|[\w.%-]+)(?::\d+)?"
 _ADDRESS = re.compile(
-    rf"(?P<scheme>mongodb(?:\+srv)?://)(?:[^@/?]*@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?:/[^@?]*)?(?:\?[^@]*)?"
+    rf"(?P<scheme>mongodb(?:\+srv)?://)(?:[^@/?]*@)?(?P<hosts>{_HOST}(?:,{_HOST})*)(?P<database>/[^@?]*)?(?:\?[^@]*)?"
 )
 
 
@@ -45,6 +48,31 @@ def connect(url: str, *, app_name: str) -> Client:
     given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
     timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}
     return AsyncMongoClient(url, appname=app_name, tz_aware=True, **timeouts, **_DURABILITY)
+
+
+def check_address(url: str) -> None:
+    """Raises ValueError, saying what is allowed, if `connect` would not take `url`. No name is looked up.
+
+    The value is not repeated: a piece of the password may stand anywhere in it.
+    """
+    if _ADDRESS.fullmatch(url) is None:
+        raise ValueError(f"must be {_FORM}; percent-encode special characters in user and password")
+    try:
+        # The hosts behind mongodb+srv:// are for the name service to tell; the options are the same.
+        parse_uri(url.replace("mongodb+srv://", "mongodb://", 1), validate=True, warn=False)
+    except OSError as error:
+        raise ValueError(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+    except (PyMongoError, ValueError, TypeError):
+        raise ValueError("has an option after the ? that PyMongo does not know, or that has a wrong value") from None
+
+
+def masked(url: str) -> str:
+    """The address with `***` for user and password. Options are left out: they may hold secrets too."""
+    match = _ADDRESS.fullmatch(url)
+    if match is None:
+        return describe(url)
+    secret = "***@" if "@" in url else ""
+    return f"{match['scheme']}{secret}{match['hosts']}{match['database'] or ''}"
 
 
 def describe(url: str) -> str:

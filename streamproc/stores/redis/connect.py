@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, overload
 from urllib.parse import urlsplit
 
-import hiredis
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import Connection
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
-AnyRedis = Redis | RedisCluster
+from streamproc.stores.redis.cluster import Cluster
+from streamproc.stores.redis.packing import PackingConnection
+
+AnyRedis = Redis | Cluster
 
 _MINIMUM: Final = {"redis": (7, 0), "valkey": (7, 2)}
+_FORM: Final = "redis://[user:password@]host[:port][/database][?options], or rediss:// for TLS"
 _CONNECT_TIMEOUT_S: Final = 2.0
 _REPLY_TIMEOUT_S: Final = 10.0
-
-
-class _Connection(Connection):
-    """Packs a command in C, which redis-py does for its blocking client alone: a commit names a thousand keys."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        if b" " in args[0] if isinstance(args[0], bytes) else " " in args[0]:
-            return super().pack_command(*args)  # a name of two words is two arguments
-        return [hiredis.pack_command(args)]
 
 
 class ServerTooOld(RuntimeError):
     """The server lacks commands that exactness rests on: upgrade it."""
 
 
+class EvictsKeys(RedisError):
+    """The server drops keys when its memory is full: segments would be lost, and nobody would know."""
+
+
+@overload
+def connect(url: str, *, reply_timeout_s: float = ...) -> Redis: ...
+@overload
+def connect(url: str, *, cluster: bool, reply_timeout_s: float = ...) -> AnyRedis: ...
 def connect(url: str, *, cluster: bool = False, reply_timeout_s: float = _REPLY_TIMEOUT_S) -> AnyRedis:
     """A client whose replies are plain bytes and lists, and which never repeats a command by itself.
 
@@ -43,25 +45,35 @@ def connect(url: str, *, cluster: bool = False, reply_timeout_s: float = _REPLY_
         "socket_timeout": reply_timeout_s,
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
     }
-    client: AnyRedis
     if cluster:
-        client = RedisCluster.from_url(url, **options)
-    else:
-        client = Redis.from_url(url, retry=Retry(NoBackoff(), 0), connection_class=_Connection, **options)
-    for command in ("XREADGROUP", "XRANGE", "HGETALL", "XINFO STREAM"):
-        client.set_response_callback(command, _as_it_came)
-    return client
+        return Cluster(url, prepare=_with_plain_replies, **options)
+    return _with_plain_replies(Redis.from_url(url, connection_class=PackingConnection, **options))
+
+
+async def nodes_of(client: AnyRedis) -> dict[str, Redis]:
+    """Clients of the servers that keys are on, by address: of all masters of a cluster. ('' for a single server.)
+
+    Raises:
+        redis.exceptions.RedisError: no node of the cluster can be asked.
+    """
+    return await client.masters() if isinstance(client, Cluster) else {"": client}
 
 
 async def require_supported(client: AnyRedis) -> str:
-    """Check the server's version. Returns a description such as ``valkey 9.1.2``.
+    """Check the server's version. Returns a description such as ``valkey 9.1.2``; of each version, in a cluster.
 
     Raises:
         ServerTooOld: naming the version found and the one needed.
         redis.exceptions.RedisError: the server is away or refuses us.
     """
-    info = await client.info("server")
+    found = {await _supported(node) for node in (await nodes_of(client)).values()}
+    return ", ".join(sorted(found))
+
+
+async def _supported(node: Redis) -> str:
+    info = await node.info("server")
     if "valkey_version" in info:
         kind, version = "valkey", str(info["valkey_version"])
     else:
@@ -73,11 +85,63 @@ async def require_supported(client: AnyRedis) -> str:
     return f"{kind} {version}"
 
 
+async def require_no_eviction(client: AnyRedis) -> None:
+    """https://redis.io/docs/latest/develop/reference/eviction/ (of keys with a time to live streamproc needs none)
+
+    Raises:
+        EvictsKeys: naming the policy.
+        redis.exceptions.RedisError: the server is away or refuses us.
+    """
+    for node in (await nodes_of(client)).values():
+        memory = await node.info("memory")
+        policy = str(memory.get("maxmemory_policy", ""))
+        if policy.startswith("allkeys") and int(memory.get("maxmemory", 0)) > 0:
+            raise EvictsKeys(f"maxmemory-policy is {policy}")
+
+
+def check_address(url: str) -> None:
+    """Raises ValueError, saying what is allowed, if `connect` would not take `url`. Nothing is connected.
+
+    The value is not repeated: a piece of the password may stand anywhere in it.
+    """
+    if not _has_address_form(url):
+        raise ValueError(f"must be {_FORM}; percent-encode special characters in user and password")
+    try:
+        Redis.from_url(url).connection_pool.make_connection()
+    except (ValueError, TypeError, RedisError):
+        raise ValueError("has an option after the ? that redis-py does not know, or that has a wrong value") from None
+
+
+def _has_address_form(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - asked for, since it is only then looked at
+    except ValueError:
+        return False
+    database = parts.path.removeprefix("/")
+    if parts.scheme == "unix":
+        return bool(database)
+    return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and (not database or database.isdecimal())
+
+
+def masked(url: str) -> str:
+    """The address with `***` for user and password. Options are left out: they may hold secrets too."""
+    parts = urlsplit(url)
+    secret, _, host = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{'***@' if secret else ''}{host}{parts.path}"
+
+
 def describe(url: str) -> str:
     """The address for messages: host, port and database, never user or password."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _with_plain_replies(client: Redis) -> Redis:
+    for command in ("XREADGROUP", "XRANGE", "HGETALL", "XINFO STREAM"):
+        client.set_response_callback(command, _as_it_came)
+    return client
 
 
 def _as_it_came(response: Any, **_kwargs: Any) -> Any:

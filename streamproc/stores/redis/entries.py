@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from streamproc.core.commits import Entry, Misplaced
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.connect import AnyRedis
-from streamproc.stores.redis.keys import ShardKeys
 from streamproc.stores.redis.shard import Shard
 
 _START = b"0-0"
@@ -34,7 +33,7 @@ class EntryStream:
 
     def __init__(self, shard: Shard, reader: AnyRedis, consumer: str) -> None:
         self._shard = shard
-        self._reader = reader
+        self._reader = shard.led_by(reader)
         self.consumer = consumer
         self._claim_cursor = _START
         self._own_cursor = _START
@@ -86,8 +85,8 @@ class EntryStream:
     async def forward(self, misplaced: Sequence[Misplaced]) -> None:
         """Add entries to the shard where they belong. Twice is harmless: a segment counts once."""
         for entry in misplaced:
-            stream = ShardKeys(self._shard.prefix, entry.shard).stream
-            await self._shard.client.execute_command("XADD", stream, "*", *entry.fields)
+            there = self._shard.sibling(entry.shard)
+            await there.client.execute_command("XADD", there.keys.stream, "*", *entry.fields)
 
     async def retire(self, idle_ms: int, *, only_self: bool = False) -> list[str]:
         """Remove consumers idle for `idle_ms` with nothing pending. Returns their names."""

@@ -38,6 +38,8 @@ class ShardKeys:
         self.erased = f"{tagged}erased"
         self.layout = f"{tagged}layout"
         self.suspects = f"{tagged}suspects"
+        self.pods = f"{tagged}pods"
+        self.heard = f"{tagged}heard"
 
     def turn(self, task: str) -> str:
         """Exists while a task that one pod does for all need not be done again."""
@@ -46,6 +48,18 @@ class ShardKeys:
     def user(self, user_id: str) -> str:
         """The index of a user's windows."""
         return f"{self._tagged}user:{escape(user_id)}"
+
+    def segments(self, name: str) -> str:
+        """What holds a window's segments, by the window's name."""
+        return f"{self._tagged}segment:{name}"
+
+    def channel(self, hour: str, channel_id: str) -> str:
+        """The index of a channel's windows of one hour."""
+        return f"{self._tagged}channel:{hour}:{escape(channel_id)}"
+
+    def names_of_session(self, session_id: str) -> str:
+        """The pattern of the names of a session's windows, for SCAN and its kin."""
+        return f"*:*:{escape(session_id).translate(_AS_IT_IS)}:*"
 
     def names_of(self, user_id: str) -> str:
         """The pattern of the names of a user's windows, for SCAN and its kin."""
@@ -68,7 +82,7 @@ class ShardKeys:
         """The keys of a window by its name, ``<hour>:<channel>:<session>:<user>``, identifiers escaped."""
         hour, channel, _session, user = name.split(":")
         return WindowKeys(
-            segments=f"{self._tagged}segment:{name}",
+            segments=self.segments(name),
             channel=f"{self._tagged}channel:{hour}:{channel}",
             user=f"{self._tagged}user:{user}",
         )

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
-
-from streamproc.stores.redis.connect import AnyRedis
 
 _FOLDER: Final = files(__package__).joinpath("lua")
 _USE: Final = "-- use "
@@ -38,7 +37,7 @@ class Script:
         self._source = source(name)
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, client: AnyRedis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    async def __call__(self, client: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run the script. Raises redis.exceptions.RedisError."""
         try:
             return await client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
@@ -59,10 +58,15 @@ FINISH: Final = Script("finish")
 FORGET: Final = Script("forget")
 FORGETTABLE: Final = Script("forgettable")
 GIVE_BACK: Final = Script("give_back")
+NAMED: Final = Script("named")
+NOW: Final = Script("now")
+REPLAY: Final = Script("replay")
 RETIRE: Final = Script("retire")
+STAND: Final = Script("stand")
 SURVEY: Final = Script("survey")
 SUSPECT: Final = Script("suspect")
 TAKE_DUE: Final = Script("take_due")
+TELL: Final = Script("tell")
 TRIM: Final = Script("trim")
 ALL: Final = (
     AGREE_KEY,
@@ -78,9 +82,14 @@ ALL: Final = (
     FORGET,
     FORGETTABLE,
     GIVE_BACK,
+    NAMED,
+    NOW,
+    REPLAY,
     RETIRE,
+    STAND,
     SURVEY,
     SUSPECT,
     TAKE_DUE,
+    TELL,
     TRIM,
 )

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from redis.asyncio import Redis
+
 from streamproc.core.erasure_key import ErasureKey
 from streamproc.stores.redis import scripts
+from streamproc.stores.redis.cluster import Cluster
 from streamproc.stores.redis.connect import AnyRedis
 from streamproc.stores.redis.keys import ShardKeys
 from streamproc.stores.redis.scripts import Script
@@ -23,26 +26,30 @@ class Shard:
     """What every store of one shard needs.
 
     Args:
-        client: for short commands and scripts.
+        redis: for short commands and scripts.
         prefix: first part of every key.
         group: the consumer group.
         erasure_key: keys the hash by which an erased user is recognised; without it nobody is recognised.
+
+    Attributes:
+        client: leads to the server that the shard is on.
     """
 
     def __init__(
         self,
-        client: AnyRedis,
+        redis: AnyRedis,
         *,
         number: int = 0,
         prefix: str = "dubbing",
         group: str = "streamproc",
         erasure_key: str = "",
     ) -> None:
-        self.client = client
+        self._redis = redis
         self.number = number
         self.prefix = prefix
         self.group = group
         self.keys = ShardKeys(prefix, number)
+        self.client = self.led_by(redis)
         self.erasure_key = ErasureKey(erasure_key) if erasure_key else None
         # The same users come again and again: an HMAC costs a microsecond, a look-up a tenth of it.
         self.user_hash = lru_cache(maxsize=100_000)(self._hash_user)
@@ -51,10 +58,17 @@ class Shard:
         """Run a script on this shard. Raises redis.exceptions.RedisError."""
         return await script(self.client, keys, args)
 
+    def led_by(self, redis: AnyRedis) -> Redis:
+        """The client, from these, that leads to the server that this shard is on."""
+        return redis.of(self.keys.stream) if isinstance(redis, Cluster) else redis
+
+    def sibling(self, number: int) -> Shard:
+        """Another shard of the same data."""
+        return Shard(self._redis, number=number, prefix=self.prefix, group=self.group)
+
     async def now_ms(self) -> int:
-        """Redis' time. Raises redis.exceptions.RedisError."""
-        seconds, microseconds = await self.client.execute_command("TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        """The time of the server that the shard is on, as no other tells it. Raises redis.exceptions.RedisError."""
+        return int(await self.run(scripts.NOW, [self.keys.stream], []))
 
     async def agree_on_layout(self, *, shards: int, window_ms: int, create: bool = True) -> None:
         """Write the layout if this is the first pod, else check that it is ours. `create` off: only check.
@@ -76,7 +90,8 @@ class Shard:
         if different:
             raise LayoutMismatch(
                 f"the data under {self.keys.layout} was made with other settings: {'; '.join(different)}. Give this "
-                "process the same SHARDS and WINDOW_SECONDS, or use another PREFIX for the new ones"
+                "process the same SHARDS and WINDOW_SECONDS, or use another PREFIX for the new ones: docs/scaling.md "
+                "says how to change over"
             )
         if create:
             await self._agree_on_erasure_key()

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
+from redis.asyncio import Redis
+
 from streamproc.core.commits import entry_ms, payload_of
 from streamproc.core.erasures import Subject, Subjects, Tally
 from streamproc.core.windows import Windowing
-from streamproc.stores.redis.connect import AnyRedis
 from streamproc.stores.redis.shard import Shard
 
 Page = Sequence[tuple[bytes, Sequence[bytes]]]
@@ -21,7 +22,7 @@ _ENTRIES: Final = 1000
 _KEYS: Final = 1000
 
 
-async def pages(client: AnyRedis, stream: str) -> AsyncIterator[Page]:
+async def pages(client: Redis, stream: str) -> AsyncIterator[Page]:
     """A stream in pages, from its first entry to the one that is the last now."""
     last = await client.execute_command("XREVRANGE", stream, "+", "-", "COUNT", 1)
     start = b"-"

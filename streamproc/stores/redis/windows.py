@@ -127,14 +127,14 @@ class WindowStore:
             for each: ``forgotten``, ``open`` (more segments than stored: to be flushed again) or ``busy``.
         """
         own = self._shard.keys
-        keys = [own.open, own.taken, own.closed, own.ledger]
+        keys = [own.open, own.taken, own.closed, own.ledger, own.stream]
         packed: list[Any] = []
         for window, revision in stored.items():
             name = self._windowing.name(window)
             of_window = own.window(name)
             keys += (of_window.segments, of_window.channel, of_window.user)
             packed.append((name, revision, self._windowing.end_of(window.start_ms)))
-        reply = await self._shard.run(scripts.FORGET, keys, [now_ms, _pack(packed)])
+        reply = await self._shard.run(scripts.FORGET, keys, [now_ms, _pack(packed), self._shard.group])
         return {window: verdict.decode() for window, verdict in zip(stored, reply, strict=True)}
 
     async def now_ms(self) -> int:

@@ -1,0 +1,121 @@
+"""``make bench-memory``: what a segment costs in Redis for the 24 hours and more that its detail is kept.
+
+The same segments are written in each layout to an empty server, and the growth of its memory is divided by their
+number:
+
+    mission   a hash of 18 fields for every segment, as the mission has it
+    ours      a hash for every window, a compact array for every segment
+    listpack  ours, on a server whose limits let a window of that size be one flat piece of memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from streamproc.core.commits import Entry, Planner
+from streamproc.core.windows import Windowing
+from streamproc.embedded import start_redis, start_valkey
+from streamproc.stores.redis.commits import CommitStore
+from streamproc.stores.redis.connect import connect
+from streamproc.stores.redis.shard import Shard
+
+from .load import Load, Truth, payloads
+
+_AT_ONCE: Final = 1000
+_DAY_S: Final = 86_400
+#: What Redis and Valkey allow a small hash as they come, and what lets a window of 240 segments be one.
+_USUAL: Final = {"hash-max-listpack-entries": 128, "hash-max-listpack-value": 64}
+_GENEROUS: Final = {"hash-max-listpack-entries": 512, "hash-max-listpack-value": 512}
+
+Write = Callable[[Any, list[bytes]], Awaitable[None]]
+
+
+async def mission(client: Any, events: list[bytes]) -> None:
+    """A hash of 18 fields for each segment, with its time to live."""
+    hour = datetime.now(UTC).strftime("%Y%m%d%H")
+    for first in range(0, len(events), _AT_ONCE):
+        pipeline = client.pipeline(transaction=False)
+        for payload in events[first : first + _AT_ONCE]:
+            fields = {"total_ms": 1200.25, **orjson.loads(payload)}
+            fields["error"] = fields["error"] or ""
+            key = f"dubbing:segment:{hour}:{fields['channel_id']}:{fields['segment_id']}"
+            pipeline.hset(key, mapping=fields)
+            pipeline.expire(key, _DAY_S)
+        await pipeline.execute()
+
+
+async def ours(client: Any, events: list[bytes]) -> None:
+    """What commits write: the stream itself is not part of it."""
+    windowing = Windowing()
+    planner, store = Planner(windowing), CommitStore(Shard(client), windowing)
+    now_ms = time.time_ns() // 1_000_000
+    for first in range(0, len(events), _AT_ONCE):
+        batch: list[Entry] = [
+            (f"{now_ms}-{number}".encode(), (b"data", payload))
+            for number, payload in enumerate(events[first : first + _AT_ONCE])
+        ]
+        await store.commit(planner.plan(batch, now_ms))
+
+
+async def bytes_of(client: Any, write: Write, events: list[bytes], limits: dict[str, int]) -> tuple[float, float]:
+    """Bytes that a segment takes in Redis, and microseconds that writing one took."""
+    await client.execute_command("FLUSHALL", "SYNC")
+    for name, value in limits.items():
+        await client.config_set(name, value)
+    await write(client, events[:1])  # scripts are loaded, buffers are made
+    await client.execute_command("FLUSHALL", "SYNC")
+    before = int((await client.info("memory"))["used_memory"])
+    begun_s = time.perf_counter()
+    await write(client, events)
+    took_us = (time.perf_counter() - begun_s) * 1e6 / len(events)
+    after = int((await client.info("memory"))["used_memory"])
+    return (after - before) / len(events), took_us
+
+
+def events_of(segments: int, sessions: int) -> list[bytes]:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    load = Load(segments, sessions, channels=max(1, sessions // 20), duplicates=0)
+    return list(payloads(load, hour, Truth()))
+
+
+async def _measure(url: str, windows: int, segments: int) -> Table:
+    client: Any = connect(url)
+    full, single = events_of(windows * segments, windows), events_of(windows * 10, 10**9)
+    table = Table(title=f"{windows} windows of {segments} segments, {sum(map(len, full)) / len(full):.0f} B an event")
+    for heading in ("layout", "B a segment", "of the mission's", "us to write one"):
+        table.add_column(heading, justify="right")
+    of_mission, took_us = await bytes_of(client, mission, full, _USUAL)
+    table.add_row("mission", f"{of_mission:.0f}", "1.00", f"{took_us:.1f}")
+    for name, limits in (("ours", _USUAL), ("ours, listpack", _GENEROUS)):
+        found, took_us = await bytes_of(client, ours, full, limits)
+        table.add_row(name, f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
+    found, took_us = await bytes_of(client, ours, single, _USUAL)
+    table.add_row("ours, a window of one segment", f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
+    await client.config_set("hash-max-listpack-entries", 512)
+    await client.aclose()
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
+    parser.add_argument("--windows", type=int, default=100)
+    parser.add_argument("--segments", type=int, default=240)
+    parser.add_argument("--server", choices=("valkey", "redis"), default="valkey")
+    arguments = parser.parse_args()
+    with (start_valkey if arguments.server == "valkey" else start_redis)() as server:
+        Console().print(asyncio.run(_measure(server.url, arguments.windows, arguments.segments)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
