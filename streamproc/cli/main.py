@@ -5,6 +5,7 @@ Exit code 0: done; 1: failed; 2: bad usage or settings; 130: interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn
@@ -59,6 +60,10 @@ def main() -> NoReturn:
     """Run the command line, and turn what a person can mend into one clear message."""
     try:
         result: Any = cli(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read this has had enough: `| head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

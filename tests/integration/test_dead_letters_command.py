@@ -534,12 +534,13 @@ async def test_an_interruption_at_work_ends_with_130(desk: Desk) -> None:
 
 @asynccontextmanager
 async def silent_server() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A server that takes connections and never answers: its address, and what is set once it has a connection."""
+    """A server that takes connections and never answers: its address, and what is set once it was asked something."""
     connected = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
         await reader.read(1)
+        # Not before: an interruption in the middle of connecting may be swallowed (python/cpython#86296).
+        connected.set()
         await reader.read()
         writer.close()
 

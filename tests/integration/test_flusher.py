@@ -99,7 +99,7 @@ async def test_a_flush_that_ends_anywhere_is_finished_by_another(
             break
         await _flush_what_was_left(shard)
         assert await shard.revisions(session) == [3 if was_stored else 2]
-    steps = ["take_due", "fetch", "look_up", "insert", "delete", "finish", "delete"]
+    steps = ["take_due", "look_up", "fetch", "insert", "delete", "finish", "delete"]
     assert ended_at[:12] == [f"{side} {step}" for step in steps[:6] for side in ("before", "after")]
     assert await shard.differences() == []
 
