@@ -1,4 +1,4 @@
-"""A connection that packs commands quickly."""
+"""A connection that packs commands quickly, and says of itself when it has gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import hiredis
 from redis.asyncio.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 class PackingConnection(Connection):
@@ -15,3 +16,14 @@ class PackingConnection(Connection):
         if b" " in args[0] if isinstance(args[0], bytes) else " " in args[0]:
             return super().pack_command(*args)  # a name of two words is two arguments
         return [hiredis.pack_command(args)]
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Raises redis.exceptions.RedisError.
+
+        uvloop has a RuntimeError for a transport that was closed a moment before; to redis-py, and to us, that would
+        be a mistake in the program. It ended a worker while Redis was being killed (`make chaos SEED=33`).
+        """
+        try:
+            await super().send_packed_command(*args, **options)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"Error while writing to the connection: {error}") from error
