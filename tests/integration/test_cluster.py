@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from chaos.cluster import ClusterStage, freeze_master, move_slot
+from chaos.cluster_faults import freeze_master, move_slot
+from chaos.cluster_stage import ClusterStage
 from chaos.valkey_cluster import ValkeyCluster, valkey_cluster
 from pods import Pods, get, pods, until
 from web.serving import Web
