@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +18,7 @@ from streamproc.answers.service import DubbingMetricsService
 from streamproc.answers.tables import rows_of, to_csv
 from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 
 _A = TypeVar("_A", bound=Answer)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -63,7 +62,7 @@ def ask(
     set_up_log(settings)
     with explained(settings):
         try:
-            answer = asyncio.run(_ask(settings, question))
+            answer = interruptible(_ask(settings, question))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
     empty = not getattr(answer, rows_of(type(answer))[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ import orjson
 
 from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.core.windows import WindowKey
 from streamproc.roles.auditor import Audit, Auditor
 from streamproc.stores.mongo.measurements import MeasurementStore
@@ -29,7 +28,7 @@ def audit(repair: bool, as_json: bool) -> int:
     settings = load_settings()
     set_up_log(settings)
     with explained(settings, "the audit is not complete"):
-        audits = asyncio.run(_audit(settings, repair=repair))
+        audits = interruptible(_audit(settings, repair=repair))
     if as_json:
         click.echo(orjson.dumps({"clean": all(one.clean for one in audits), "shards": [_data(one) for one in audits]}))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sys
 import textwrap
@@ -16,7 +15,7 @@ from rich.console import Console
 
 from streamproc.app.checkup.diagnosis import Diagnosis, Section, Verdict
 from streamproc.app.checkup.examination import examine
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import interruptible, load_settings, set_up_log
 
 _COLOURS: Final = {Verdict.GREEN: "green", Verdict.YELLOW: "yellow", Verdict.RED: "red", Verdict.UNKNOWN: "cyan"}
 _MARKS: Final = {Verdict.GREEN: "+", Verdict.YELLOW: "!", Verdict.RED: "x", Verdict.UNKNOWN: "?"}
@@ -36,7 +35,7 @@ def doctor(as_json: bool) -> int:
     settings = load_settings()
     set_up_log(settings)
     with Console(stderr=True).status("looking"):
-        sections = asyncio.run(examine(settings))
+        sections = interruptible(examine(settings))
     if as_json:
         click.echo(orjson.dumps([_data(section, one) for section in sections for one in section.diagnoses]))
     else:

@@ -14,7 +14,7 @@ from rich.console import Console
 from streamproc.app.explain import SERVER_FAILURES, explain, server_of
 from streamproc.app.pod import Pod
 from streamproc.app.settings import MAKE_KEY, PREFIX, Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.core.erasures import Erasure, State, Tally
 from streamproc.roles.eraser import Eraser
 
@@ -52,7 +52,7 @@ def erase(user_id: str, verify: bool, as_json: bool) -> int:
     set_up_log(settings)
     with explained(settings, "the erasure is not complete; run it again when this is mended"):
         try:
-            result = asyncio.run(_erase(settings, user_id, verify=verify))
+            result = interruptible(_erase(settings, user_id, verify=verify))
         except SERVER_FAILURES as error:
             if as_json:
                 trouble = {server_of(error): explain(error).cause}

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from streamproc.app.pod import Pod
 from streamproc.app.settings import Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 
 
 @click.command(epilog="Example: STREAMPROC_MONGODB_URL=mongodb://10.0.0.6 streamproc init")
@@ -20,7 +18,7 @@ def init() -> None:
     settings = load_settings()
     set_up_log(settings)
     with explained(settings):
-        asyncio.run(_init(settings))
+        interruptible(_init(settings))
     click.echo("ready: stream, group, collection and indexes exist")
 
 

@@ -12,7 +12,7 @@ import click
 from streamproc.app.connections import Connections
 from streamproc.app.explain import SERVER_FAILURES
 from streamproc.app.settings import Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.demo.publishing import run
 from streamproc.demo.simulation import Simulated, Simulation
 from streamproc.publisher import PublishFailed
@@ -40,7 +40,7 @@ def publish(rate: float, seconds: float | None, sessions: int, channels: int, se
         future_ms=windowing.future_ms,
     )
     with explained(settings, "nothing is published"):
-        asyncio.run(_check(settings))
+        interruptible(_check(settings))
     with explained(settings, "publishing ended before its time"):
         published = asyncio.run(_publish(settings, simulation, rate, seconds))
     click.echo(f"published {published} entries")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from streamproc.app.ending import end
 from streamproc.app.explain import SERVER_FAILURES, UNSUITABLE, explain, server_of
 from streamproc.app.settings import InvalidSettings, Settings
 from streamproc.app.settings_sources import unknown
@@ -17,6 +20,8 @@ from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.redis import connect as redis
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class WrongSettings(click.ClickException):
@@ -49,12 +54,43 @@ def no_setting(variable: str, meant: str) -> str:
     return f"{variable} is no setting" + (f"; did you mean {meant}?" if meant else "; see `streamproc config`")
 
 
+def interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until Ctrl-C. A second Ctrl-C does not wait for the end of what the first one cancelled.
+
+    Unlike `asyncio.run` alone: a driver may answer its cancellation with an error of its own, or swallow it. Whatever
+    comes of it then, it was an interruption.
+
+    Raises:
+        KeyboardInterrupt
+    """
+    task = asyncio.run(_run(work))
+    if task is None:
+        raise KeyboardInterrupt
+    return task.result()
+
+
+async def _run(work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
+    """The work, ended; None if it was interrupted."""
+    loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    task, interruption = loop.create_task(work), loop.create_task(interrupted.wait())
+    await asyncio.wait([task, interruption], return_when=asyncio.FIRST_COMPLETED)
+    loop.remove_signal_handler(signal.SIGINT)
+    done = task.done()
+    await end([task, interruption])
+    if done:
+        return task
+    if not task.cancelled():
+        task.exception()  # of no interest any more: looked at, so that asyncio does not tell of it
+    return None
+
+
 @contextmanager
 def explained(settings: Settings, unfinished: str = "") -> Iterator[None]:
     """Turn what a server raises inside into one message with cause and remedy, and exit code 1.
 
         with explained(settings):
-            result = asyncio.run(_ask(settings))
+            result = interruptible(_ask(settings))
 
     Args:
         unfinished: what was not done, for the head of the message, such as "the audit is not complete".

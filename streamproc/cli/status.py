@@ -17,7 +17,7 @@ from streamproc.answers.overview import overview
 from streamproc.answers.overview_results import Overview
 from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import interruptible, load_settings, set_up_log
 from streamproc.cli.status_screen import screen
 
 
@@ -43,8 +43,8 @@ def status(as_json: bool, every_s: float | None) -> int:
     set_up_log(settings)
     try:
         if every_s is not None:
-            asyncio.run(_watch(settings, every_s, as_json=as_json))
-        return asyncio.run(_look_once(settings, as_json=as_json))
+            interruptible(_watch(settings, every_s, as_json=as_json))
+        return interruptible(_look_once(settings, as_json=as_json))
     except BrokenPipeError:  # whoever read this has had enough: `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

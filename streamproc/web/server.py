@@ -17,6 +17,7 @@ import uvloop
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from streamproc.app.ending import end
 from streamproc.app.explain import UNSUITABLE
 from streamproc.app.pages import CannotListen
 from streamproc.app.settings import Settings
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _FINISH_S: Final = 8.0
 _IDLE_S: Final = 75.0
-_CANCEL_AGAIN_S: Final = 0.1
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -63,7 +63,7 @@ async def _serve(settings: Settings) -> int:
         await _until(stop, work)
     finally:
         await runner.cleanup()
-        await _end(work)
+        await end(work)
         await backend.close()
     return 0
 
@@ -87,17 +87,6 @@ async def _until(stop: asyncio.Event, work: Sequence[asyncio.Task[None]]) -> Non
     for task in work:
         if task.done():
             task.result()
-
-
-async def _end(work: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel until it has ended: a driver under way may swallow one cancellation (`wait_for` does, in Python 3.11).
-
-    https://github.com/python/cpython/issues/86296
-    """
-    while running := [task for task in work if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
 
 
 class _WithoutWords(logging.Filter):

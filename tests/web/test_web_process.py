@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest_asyncio
 from pods import until
 
 from streamproc.embedded import EmbeddedServer, start_valkey
-from streamproc.web import application, server
+from streamproc.web import application
 from streamproc.web.problems import Problem
 
 from .conftest import System
@@ -90,18 +90,6 @@ async def test_sigterm_waits_for_the_answers_under_way(frozen: Web, own_redis: E
     os.kill(own_redis.pid, signal.SIGCONT)
     assert (await asking).status == 200
     assert await ending == 0
-
-
-async def test_background_work_ends_even_where_a_driver_swallows_its_cancellation() -> None:
-    async def stubborn() -> None:
-        with suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        await asyncio.Event().wait()
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    await server._end([task])
-    assert task.cancelled()
 
 
 async def test_a_port_that_is_taken_is_named_with_the_remedy(another_web: Callable[..., Web]) -> None:

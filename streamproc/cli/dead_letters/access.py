@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.core.commits import Reason
 from streamproc.stores.redis.dead_letters import DeadLetterStore
 
@@ -55,7 +54,7 @@ def run(work: Callable[[Stores, Settings], Awaitable[T]], unfinished: str = "") 
     settings = load_settings()
     set_up_log(settings)
     with explained(settings, unfinished):
-        return asyncio.run(_connected(work, settings))
+        return interruptible(_connected(work, settings))
 
 
 async def _connected(work: Callable[[Stores, Settings], Awaitable[T]], settings: Settings) -> T:
