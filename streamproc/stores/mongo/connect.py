@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -61,9 +62,16 @@ def check_address(url: str) -> None:
         # The hosts behind mongodb+srv:// are for the name service to tell; the options are the same.
         parse_uri(url.replace("mongodb+srv://", "mongodb://", 1), validate=True, warn=False)
     except OSError as error:
-        raise ValueError(f"names a file that cannot be read: {error.filename}: {error.strerror}") from None
+        # From 4.20 on PyMongo leaves the path out of what it says.
+        names = error.filename or ", ".join(path for path in _files(url) if not os.access(path, os.R_OK))
+        raise ValueError(f"names a file that cannot be read: {names}: {os.strerror(error.errno or 0)}") from None
     except (PyMongoError, ValueError, TypeError):
         raise ValueError("has an option after the ? that PyMongo does not know, or that has a wrong value") from None
+
+
+def _files(url: str) -> list[str]:
+    """The paths among the options."""
+    return [value for name, value in parse_qsl(urlsplit(url).query) if name.lower().endswith("file")]
 
 
 def masked(url: str) -> str:
