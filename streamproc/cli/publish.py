@@ -51,6 +51,8 @@ async def _check(settings: Settings) -> None:
     connections = Connections(settings)
     try:
         await connections.check_layout()
+        for shard in connections.shards:
+            await shard.require_writable()
     finally:
         await connections.close()
 

@@ -60,6 +60,15 @@ class Failure:
     worker_waits: bool = True
 
 
+READING = (
+    ("audit",),
+    ("status",),
+    ("dead-letters", "list"),
+    ("segments", "kan-11"),
+    ("hourly", "kan-11"),
+    ("trends", "kan-11"),
+    ("user", "dana"),
+)
 STORES_IN_MONGODB = ("worker", "init", "audit", "erase")
 
 
@@ -222,6 +231,13 @@ async def test_a_failure_is_told_with_cause_and_remedy(system: Pods, servers: Se
             )
         told = await asyncio.gather(*runs, return_exceptions=True)  # each is let end, whatever the others do
     assert [error for error in told if error] == []
+
+
+async def test_what_only_reads_answers_while_redis_takes_no_writes(system: Pods, servers: Servers) -> None:
+    """Then above all somebody wants to look."""
+    with disk_full(servers):
+        ends = await asyncio.gather(*(run(system, *command) for command in READING))
+    assert [code for code, _ in ends] == [0] * len(READING), ends
 
 
 async def assert_told(system: Pods, command: str, failure: Failure) -> None:

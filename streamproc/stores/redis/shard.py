@@ -71,14 +71,20 @@ class Shard:
         return int(await self.run(scripts.NOW, [self.keys.stream], []))
 
     async def agree_on_layout(self, *, shards: int, window_ms: int, create: bool = True) -> None:
-        """Write the layout if this is the first pod, else check that it is ours. `create` off: only check.
+        """Write the layout if this is the first pod, else check that it is ours.
+
+        Args:
+            create: off, it only reads, which a Redis without memory or disk still admits.
 
         Raises:
             LayoutMismatch: naming each difference and the remedy.
         """
         ours = {"shards": shards, "window_ms": window_ms, "format_version": FORMAT_VERSION}
-        flat = [part for item in ours.items() for part in item]
-        reply = await self.run(scripts.AGREE_LAYOUT, [self.keys.layout], flat if create else [])
+        if create:
+            flat = [part for item in ours.items() for part in item]
+            reply = await self.run(scripts.AGREE_LAYOUT, [self.keys.layout], flat)
+        else:
+            reply = await self.client.execute_command("HGETALL", self.keys.layout)
         found = {name.decode(): value.decode() for name, value in zip(reply[::2], reply[1::2], strict=True)}
         if not found and not create:
             return
@@ -95,6 +101,16 @@ class Shard:
             )
         if create:
             await self._agree_on_erasure_key()
+
+    async def require_writable(self) -> None:
+        """Try what a producer's XADD would meet, on a key that is never there: nothing is added.
+
+        https://redis.io/docs/latest/commands/xadd/ (NOMKSTREAM)
+
+        Raises:
+            redis.exceptions.RedisError: no memory, no disk, a replica, or no permission.
+        """
+        await self.client.execute_command("XADD", f"{self.keys.stream}:nothing", "NOMKSTREAM", "*", "data", "")
 
     async def require_erasure_key(self) -> None:
         """Check that those who count here recognise whom this process erases.
@@ -115,8 +131,11 @@ class Shard:
         count for those who were erased. Where nobody has a key, nobody needs one.
         """
         ours = self.erasure_key.fingerprint if self.erasure_key else ""
-        reply: bytes = await self.run(scripts.AGREE_KEY, [self.keys.layout], [ours if write else ""])
-        theirs = reply.decode()
+        if write and ours:
+            reply = await self.run(scripts.AGREE_KEY, [self.keys.layout], [ours])
+        else:
+            reply = await self.client.execute_command("HGET", self.keys.layout, "erasure_key")
+        theirs = reply.decode() if reply else ""
         if theirs not in ("", ours):
             found = "another ERASURE_KEY" if ours else "no ERASURE_KEY"
             raise LayoutMismatch(
