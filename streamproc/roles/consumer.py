@@ -18,6 +18,7 @@ import logging
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from streamproc.core import commits
 from streamproc.core.appetite import Appetite
@@ -29,6 +30,9 @@ from streamproc.stores.redis.commits import CommitStore, Outcome
 from streamproc.stores.redis.entries import Batch, EntryStream
 
 logger = logging.getLogger(__name__)
+
+# Once is no proof: just then a pod may be stopped, or cut off from Redis for long, for a reason of its own.
+_FATAL_TRIALS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +174,8 @@ class Consumer:
         for entry, deliveries in zip(batch.entries, batch.deliveries, strict=True):
             if deliveries < self._policy.poison_deliveries or entry[1] is None:
                 rest.append(entry)
-            elif await self._stream.suspect(entry[0]):
-                detail = f"delivered {deliveries} times; its consumer died while processing it alone"
+            elif await self._stream.suspect(entry[0]) >= _FATAL_TRIALS:
+                detail = f"delivered {deliveries} times; {_FATAL_TRIALS} consumers died while processing it alone"
                 letters.append(commits.poison(entry, detail, self._windowing))
             else:
                 await self.commit(self._plan_one_by_one([entry], batch.now_ms))

@@ -275,19 +275,37 @@ def _often_delivered(stage: Stage) -> Run:
     return _retrying(stage.world.consumer("consumer"))
 
 
+def _often_delivered_and_once_tried(stage: Stage) -> Run:
+    """Another began to try it alone, and died."""
+    retry = _often_delivered(stage)
+    stage.consuming("dead too").until("commit").dies()
+    return retry
+
+
+_CONDEMNED: Final = {
+    "the process dies before it": ["commit: the process dies before it"],
+    "the process dies after it": ["suspect: the process dies after it"],
+}
+
+
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
-def test_an_entry_that_is_tried_alone_is_condemned_only_where_it_seems_to_have_killed(
-    server: Server, failure: Failure
+@pytest.mark.parametrize(
+    ("set_up", "condemned"),
+    [(_often_delivered, {}), (_often_delivered_and_once_tried, _CONDEMNED)],
+    ids=["new", "tried"],
+)
+def test_an_entry_that_is_tried_alone_is_condemned_only_where_it_seems_to_have_killed_two(
+    server: Server, set_up: Callable[[Stage], Run], condemned: dict[str, list[str]], failure: Failure
 ) -> None:
-    condemned = []
+    found_dead = []
     for nth in itertools.count(1):
         stage = Stage(server, policies=_SUSPICIOUS)
         failing = Failing(failure, nth)
-        _run(_often_delivered(stage), failing)
+        _run(set_up(stage), failing)
         found = _settle(stage, failing, failure)
         dead = stage.world.server.call("XRANGE", stage.world.keys.dead, "-", "+")
         if dead:
-            condemned.append(f"{failing.calls[-1]}: {failure.name}")
+            found_dead.append(f"{failing.calls[-1]}: {failure.name}")
             assert [dict(zip(fields[::2], fields[1::2], strict=True))[b"reason"] for _, fields in dead] == [b"poison"]
             assert not any("imbalance" in one or "pending" in one for one in found), found
         else:
@@ -295,11 +313,7 @@ def test_an_entry_that_is_tried_alone_is_condemned_only_where_it_seems_to_have_k
         if not failing.has_failed:
             assert failing.calls == ["claim", "suspect", "commit", "commit"]
             break
-    expected = {
-        "the process dies before it": ["commit: the process dies before it"],
-        "the process dies after it": ["suspect: the process dies after it"],
-    }
-    assert condemned == expected.get(failure.name, [])
+    assert found_dead == condemned.get(failure.name, [])
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)

@@ -112,15 +112,25 @@ async def test_a_healthy_entry_that_was_delivered_often_is_counted_and_its_mark_
     assert shard.dead() == []
 
 
-async def test_an_entry_that_killed_its_consumer_while_alone_becomes_poison(shard: OneShard) -> None:
+async def test_an_entry_that_killed_two_consumers_while_alone_becomes_poison(shard: OneShard) -> None:
     ids = shard.publish_names("a", "b")
     leave_pending(shard, ids, deliveries=9)
-    shard.redis.hset(shard.keys.suspects, ids[0], "dead")
+    for dead in ("dead", "dead too"):
+        await shard.stream(dead).suspect(ids[0].encode())
     assert await shard.consumer("bob").run_once() == 2
     await assert_settled(shard, counted=1, dead_lettered=1)
     (letter,) = shard.dead()
     assert (letter["reason"], letter["entry_id"]) == ("poison", ids[0])
-    assert "died while processing it alone" in letter["detail"]
+    assert "2 consumers died while processing it alone" in letter["detail"]
+    assert not shard.redis.exists(shard.keys.suspects)
+
+
+async def test_a_consumer_that_died_while_an_entry_was_tried_alone_does_not_condemn_it(shard: OneShard) -> None:
+    ids = shard.publish_names("a")
+    leave_pending(shard, ids, deliveries=9)
+    await shard.stream("stopped by chance").suspect(ids[0].encode())
+    assert await shard.consumer("bob").run_once() == 1
+    await assert_settled(shard, counted=1, dead_lettered=0)
     assert not shard.redis.exists(shard.keys.suspects)
 
 
@@ -138,7 +148,7 @@ async def test_trouble_with_redis_while_an_entry_is_tried_alone_does_not_condemn
         patch.setattr(consumer, "commit", cut_off)
         with pytest.raises(RedisConnectionError):
             await consumer.run_once()
-    assert shard.redis.hget(shard.keys.suspects, entry_id) == b"bob"
+    assert shard.redis.hget(shard.keys.suspects, entry_id) == b"bob\n"
     # It may come back by its own claim instead of its own pending list: the one who marked it is alive.
     set_pending(shard, "bob", [entry_id], deliveries=10, idle_ms=100_000)
     consumer.look_for_abandoned()

@@ -17,6 +17,8 @@ CLAIM_EVERY_MS: Final = 2_000
 CLAIM_LOOKS_AT: Final = 2 * BATCH
 #: Deliveries from which on an entry is tried alone.
 POISON_DELIVERIES: Final = 3
+#: How many must have begun to try an entry alone, and not finished, before it is poison.
+FATAL_TRIALS: Final = 2
 
 #: Windows that a flusher takes at once, and for how long they are its own.
 FLUSH_WINDOWS: Final = 3

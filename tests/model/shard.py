@@ -14,7 +14,16 @@ from typing import Final, NamedTuple
 from streamproc.core.windows import WindowKey
 
 from .planning import EntryId, Group, Letter, Plan
-from .settings import AGAIN_MS, ERASE_WINDOWS, FLUSH_WINDOWS, FORGET_WINDOWS, LEASE_MS, VISIBILITY_MS, WINDOWING
+from .settings import (
+    AGAIN_MS,
+    ERASE_WINDOWS,
+    FATAL_TRIALS,
+    FLUSH_WINDOWS,
+    FORGET_WINDOWS,
+    LEASE_MS,
+    VISIBILITY_MS,
+    WINDOWING,
+)
 from .steps import Clock
 from .stream import Stream
 
@@ -40,8 +49,8 @@ class Shard(Stream):
         self.closed: dict[WindowKey, int] = {}
         self.mark_ms = _NEVER
         self.dead: list[Letter] = []
-        #: Entries that somebody tries alone, and who.
-        self.suspects: dict[EntryId, str] = {}
+        #: Entries that somebody tries alone, and who began to.
+        self.suspects: dict[EntryId, set[str]] = {}
         #: Of each erased user the start of the newest window covered.
         self.tombstones: dict[str, int] = {}
         #: When a task is due again that one pod does for all, and which Redis said so.
@@ -87,8 +96,12 @@ class Shard(Stream):
         return outcomes
 
     def suspect(self, entry_id: EntryId, consumer: str) -> bool:
-        """Mark an entry before it is tried alone. Returns whether another had marked it: it ended that process."""
-        return self.suspects.setdefault(entry_id, consumer) != consumer
+        """Mark an entry before it is tried alone. Returns whether two others had marked it: it ended both."""
+        if entry_id not in self.pending:
+            return False
+        others = self.suspects.get(entry_id, set()) - {consumer}
+        self.suspects[entry_id] = others | {consumer}
+        return len(others) >= FATAL_TRIALS
 
     # Closing and flushing
 

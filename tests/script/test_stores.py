@@ -288,11 +288,13 @@ async def test_entries_deleted_while_pending_are_lost_to_the_claim(stores: Store
     assert (await stores.survey()).ledger.imbalance() == 0
 
 
-async def test_another_s_mark_makes_an_entry_suspect_and_one_s_own_does_not(stores: Stores) -> None:
+async def test_the_marks_of_others_count_against_an_entry_and_one_s_own_does_not(stores: Stores) -> None:
     """Who finds its own mark is alive: there was trouble with Redis, which never counts against an entry."""
-    assert not await stores.entries.suspect(b"1-0")
-    assert not await stores.entries.suspect(b"1-0")
-    assert await stores.consumer("bob").suspect(b"1-0")
+    (entry,) = await stores.add("s1")
+    await stores.entries.read_new(10, 0)
+    assert [await stores.entries.suspect(entry) for _ in range(2)] == [0, 0]
+    assert [await stores.consumer("bob").suspect(entry) for _ in range(2)] == [1, 1]
+    assert await stores.consumer("carol").suspect(entry) == 2
 
 
 async def test_without_a_group_reading_says_so_and_ensuring_it_helps(stores: Stores) -> None:

@@ -74,13 +74,14 @@ class EntryStream:
         self._claim_cursor = cursor
         return Batch([(entry_id, fields) for entry_id, fields in entries], now_ms, deliveries, lost)
 
-    async def suspect(self, entry_id: bytes) -> bool:
-        """Mark an entry before it is processed alone. Returns whether another had marked it: it killed a process.
+    async def suspect(self, entry_id: bytes) -> int:
+        """Mark an entry before it is processed alone. Returns how many others had begun that, and did not finish.
 
         A mark of this consumer's own proves nothing but trouble with Redis after it was written: we are alive.
         """
-        before = await self._shard.run(scripts.SUSPECT, [self._shard.keys.suspects], [entry_id, self.consumer])
-        return before not in (b"", self.consumer.encode())
+        shard, keys = self._shard, self._shard.keys
+        others = await shard.run(scripts.SUSPECT, [keys.stream, keys.suspects], [shard.group, entry_id, self.consumer])
+        return int(others)
 
     async def forward(self, misplaced: Sequence[Misplaced]) -> None:
         """Add entries to the shard where they belong. Twice is harmless: a segment counts once."""

@@ -1,11 +1,19 @@
 #!lua flags=allow-oom
--- Marks an entry before it is processed alone, for it may have killed its consumer. The commit removes the mark.
+-- Marks an entry that is to be tried alone, as it may have killed its consumers. The commit removes the marks.
+-- One that is not pending any more gets none: nobody would remove it.
 --
--- KEYS  1 suspects
--- ARGV  1 entry_id   2 consumer
--- Returns the consumer that marked it before, or '' where this is the first mark
+-- KEYS  1 stream   2 suspects
+-- ARGV  1 group   2 entry_id   3 consumer
+-- Returns how many other consumers marked it before, and have not committed it
 
-local before = redis.call('HGET', KEYS[1], ARGV[1])
-if before then return before end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return ''
+local stream, suspects = KEYS[1], KEYS[2]
+local group, entry_id, consumer = ARGV[1], ARGV[2], ARGV[3]
+
+if #redis.call('XPENDING', stream, group, entry_id, entry_id, 1) == 0 then return 0 end
+local marks = redis.call('HGET', suspects, entry_id) or ''
+local others, ours = 0, false
+for name in marks:gmatch('[^\n]+') do
+  if name == consumer then ours = true else others = others + 1 end
+end
+if not ours then redis.call('HSET', suspects, entry_id, marks .. consumer .. '\n') end
+return others
