@@ -172,7 +172,8 @@ def _ledger(overview: Overview) -> Iterator[Trouble]:
                 "ledger",
                 f"Shard {shard.shard}: Redis forgot {-imbalance:,} entries that had been counted: a failover, or a "
                 "restored backup",
-                "Publish what may be missing again: each segment counts once. streamproc audit compares the hours",
+                "Publish what may be missing again: each segment counts once. streamproc audit compares the hours. "
+                f"{_DONE}",
             )
         if lost:
             yield _gone(
@@ -180,12 +181,16 @@ def _ledger(overview: Overview) -> Iterator[Trouble]:
             )
 
 
+#: What ends a trouble that nothing else ends.
+_DONE: Final = "Once that is done, streamproc audit --write-off NOTE keeps it on record, and the ledger balances again"
+
+
 def _gone(what: str, shard: ShardState, message: str) -> Trouble:
     return _critical(
         what,
         f"Shard {shard.shard}: {message}. Their hours lack them",
         "Find who trims or deletes (XTRIM, XDEL, MAXLEN in a producer's XADD, eviction), and publish the segments "
-        "again: each counts once",
+        f"again: each counts once. {_DONE}",
     )
 
 

@@ -111,6 +111,37 @@ class LedgerTerms:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenOff:
+    """An earlier epoch that somebody ended, because entries had disappeared in it.
+
+    Attributes:
+        at_ms: when, by Redis' clock.
+        imbalance, lost: what was missing.
+        note: why, and what was done about it.
+    """
+
+    epoch: int
+    at_ms: int
+    imbalance: int
+    lost: int
+    note: str
+
+    @classmethod
+    def from_ended(cls, epoch: int, ended: Mapping[str, str]) -> WrittenOff | None:
+        """From what the ledger keeps of an ended epoch; None where stream or group had vanished: nobody ended that.
+
+        Raises:
+            ValueError: a counter is no integer.
+        """
+        if "note" not in ended:
+            return None
+        fields = {name.encode(): str(value).encode() for name, value in ended.items()}
+        beside = {name: _counter(fields, name) for name in ("entries_added", "pending", "undelivered")}
+        terms = LedgerTerms.from_hash(fields, **beside)
+        return cls(epoch, _counter(fields, "at"), terms.imbalance() or 0, terms.lost, ended["note"])
+
+
 def _counter(fields: Mapping[bytes, bytes], name: str) -> int:
     raw = fields.get(name.encode(), b"0")
     try:

@@ -19,12 +19,16 @@ from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.insertion import Document
 from streamproc.stores.mongo.measurements import MeasurementStore, stored_of
 from streamproc.stores.redis.shard import Shard
-from streamproc.stores.redis.survey import Survey, survey
+from streamproc.stores.redis.survey import Survey, survey, write_off
 from streamproc.stores.redis.windows import WindowStore
 
 _SLICE = 20
 # Counting them stalls Redis for some milliseconds; behind a longer backlog the balance is unknown.
 _MOST_UNDELIVERED = 20_000
+
+
+class BalanceUnknown(RuntimeError):
+    """So many entries wait to be read that nobody can tell what is missing. The message says what to do."""
 
 
 class Kind(StrEnum):
@@ -97,6 +101,27 @@ class Auditor:
                 audit.findings += await self._check(fresh[first : first + _SLICE], repair=repair)
         audit.windows = len(seen)
         return audit
+
+    async def write_off(self, audit: Audit, note: str) -> bool:
+        """Close the books on entries that disappeared: a new epoch of the ledger begins, and balances.
+
+        What was missing stays on record, with the note. `audit` is brought up to date. Returns whether there was
+        anything to write off.
+
+        Raises:
+            BalanceUnknown: nothing was changed.
+            redis.exceptions.RedisError: it may or may not have taken effect; start again.
+        """
+        if audit.survey is None or (audit.imbalance == 0 and not audit.lost):
+            return False
+        done = await write_off(self._shard, audit.survey.epoch, note, most_undelivered=_MOST_UNDELIVERED)
+        if done is None:
+            raise BalanceUnknown(
+                f"shard {audit.shard}: more than {_MOST_UNDELIVERED:,} entries wait to be read, so nobody can tell "
+                "what is missing. Try again once workers have caught up: `streamproc status`"
+            )
+        audit.survey = await survey(self._shard, most_undelivered=_MOST_UNDELIVERED)
+        return done
 
     async def _check(self, keys: Sequence[WindowKey], *, repair: bool) -> list[Finding]:
         found = await self._store.documents(keys)

@@ -282,6 +282,38 @@ async def test_exit_code_is_1_for_an_imbalance(shard: OneShard, command: Command
     assert "imbalance 1" in ended.printed
 
 
+async def test_what_is_missing_is_written_off_once_and_stays_on_record(shard: OneShard, command: Command) -> None:
+    shard.redis.xdel(shard.keys.stream, *shard.publish_names("d"))
+    ended = await command("--write-off", "an old script trimmed; d is published again")
+    assert ended.code == 0, ended.told
+    assert "imbalance 0" in ended.printed
+    assert "imbalance 1, lost 0: an old script trimmed; d is published again" in ended.printed
+    shard.publish_names("d")
+    again = json.loads((await command("--write-off", "nothing is missing", "--json")).printed)
+    (one,) = again["shards"][0]["written_off"]
+    assert again["clean"]
+    assert (one["epoch"], one["imbalance"], one["lost"]) == (1, 1, 0)
+    assert again["shards"][0]["ledger"]["undelivered"] == 1
+
+
+async def test_a_write_off_says_why_or_is_refused(shard: OneShard, command: Command) -> None:
+    ended = await command("--write-off", " ")
+    assert (ended.code, ended.printed) == (2, "")
+    assert "say what was found and done" in ended.told
+
+
+async def test_behind_a_long_backlog_nothing_is_written_off_and_the_remedy_is_said(
+    shard: OneShard, command: Command
+) -> None:
+    pipeline = shard.redis.pipeline(transaction=False)
+    for _ in range(20_001):
+        pipeline.xadd(shard.keys.stream, {"data": "{}"})
+    pipeline.execute()
+    ended = await command("--write-off", "a guess")
+    assert (ended.code, ended.printed) == (1, "")
+    assert "Try again once workers have caught up" in ended.told
+
+
 async def test_exit_code_is_1_and_one_line_says_why_where_a_server_is_away(shard: OneShard, command: Command) -> None:
     ended = await command(REDIS_URL="redis://127.0.0.1:1/0")
     assert (ended.code, ended.printed) == (1, "")
@@ -313,6 +345,7 @@ async def test_json_says_all_that_was_found(shard: OneShard, command: Command) -
                     "undelivered": 0,
                     "lost": 0,
                 },
+                "written_off": [],
                 "findings": [
                     {
                         **window()._asdict(),

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from streamproc.core.ledger import LedgerTerms
+from streamproc.core.ledger import LedgerTerms, WrittenOff
 
 HASH = {
     b"counted": b"70",
@@ -78,3 +78,13 @@ def test_an_empty_hash_is_a_ledger_of_zeros() -> None:
 def test_a_counter_that_is_no_integer_is_named() -> None:
     with pytest.raises(ValueError, match=r"'counted' of the ledger hash is b'many'.*HSET"):
         LedgerTerms.from_hash({b"counted": b"many"}, entries_added=0, pending=0, undelivered=0)
+
+
+def test_what_was_written_off_is_told_as_it_was() -> None:
+    ended = {"counted": "3", "lost": "2", "epoch_base": "10", "epoch_reason": "first start"}
+    beside = {"entries_added": "20", "pending": "1", "undelivered": "1", "at": "1769162400000", "note": "trimmed"}
+    assert WrittenOff.from_ended(4, ended | beside) == WrittenOff(4, 1_769_162_400_000, 3, 2, "trimmed")
+
+
+def test_an_epoch_that_ended_with_its_group_was_not_written_off() -> None:
+    assert WrittenOff.from_ended(4, {"counted": "3", "epoch_reason": "first start"}) is None

@@ -79,11 +79,12 @@ LEDGER = Check(
     unbalanced=red(
         "entries disappeared, or Redis forgot some that were added",
         "Run streamproc audit. Let nobody else trim or delete in the stream. After a failover: events are lost that "
-        "Redis had confirmed; publish them again, repeating is harmless",
+        "Redis had confirmed; publish them again, repeating is harmless. Then streamproc audit --write-off NOTE",
     ),
     lost=red(
         "entries were deleted while they were pending",
-        "Find who deletes or trims in the stream, and stop it. Publish those segments again: repeating is harmless",
+        "Find who deletes or trims in the stream, and stop it. Publish those segments again: repeating is harmless. "
+        "Then streamproc audit --write-off NOTE",
     ),
     uncounted=unknown(
         "so many are undelivered that they were not counted", "Run doctor again when the workers have caught up"

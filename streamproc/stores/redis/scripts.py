@@ -68,6 +68,7 @@ SUSPECT: Final = Script("suspect")
 TAKE_DUE: Final = Script("take_due")
 TELL: Final = Script("tell")
 TRIM: Final = Script("trim")
+WRITE_OFF: Final = Script("write_off")
 ALL: Final = (
     AGREE_KEY,
     AGREE_LAYOUT,
@@ -92,4 +93,5 @@ ALL: Final = (
     TAKE_DUE,
     TELL,
     TRIM,
+    WRITE_OFF,
 )

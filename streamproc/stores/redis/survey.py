@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
 
 from streamproc.core.commits import entry_ms
-from streamproc.core.ledger import LedgerTerms
+from streamproc.core.ledger import LedgerTerms, WrittenOff
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.shard import Shard
 
@@ -30,6 +33,8 @@ class Survey:
     epoch: int
     mark_ms: int | None
     ledger: LedgerTerms
+    #: Earlier epochs that somebody ended, oldest first.
+    written_off: list[WrittenOff] = field(default_factory=list)
 
     @property
     def lag_ms(self) -> int:
@@ -75,4 +80,25 @@ async def survey(shard: Shard, *, most_undelivered: int = 2000) -> Survey | None
         epoch=int(fields.get(b"epoch", 0)),
         mark_ms=None if mark is None else int(mark),
         ledger=LedgerTerms.from_hash(fields, entries_added=added, pending=pending, undelivered=counted),
+        written_off=_written_off(fields),
     )
+
+
+def _written_off(fields: Mapping[bytes, bytes]) -> list[WrittenOff]:
+    ended = {int(name.partition(b":")[2]): value for name, value in fields.items() if name.startswith(b"epoch:")}
+    found = (WrittenOff.from_ended(epoch, orjson.loads(value)) for epoch, value in sorted(ended.items()))
+    return [one for one in found if one]
+
+
+async def write_off(shard: Shard, epoch: int, note: str, *, most_undelivered: int) -> bool | None:
+    """End an epoch of the ledger in which entries disappeared, and begin one that balances.
+
+    Returns:
+        False where another epoch has begun meanwhile, None where too many undelivered entries wait to be counted.
+
+    Raises:
+        redis.exceptions.RedisError: it may or may not have taken effect; look, and repeat it.
+    """
+    arguments = [shard.group, epoch, most_undelivered, note]
+    done = await shard.run(scripts.WRITE_OFF, [shard.keys.stream, shard.keys.ledger], arguments)
+    return None if done < 0 else bool(done)
