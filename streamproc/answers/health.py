@@ -23,18 +23,20 @@ LAG_UNKNOWN_S: Final = 5
 #: A dead letter younger than that is news.
 DEAD_LETTER_S: Final = 600
 #: Where there is one of these, nothing is counted.
-_STANDSTILL: Final = frozenset({"redis", "layout", "workers"})
+_STANDSTILL: Final = frozenset({"redis", "layout"})
+#: Where there is one of these, workers may well be there, and cannot say so.
+_MUTE: Final = frozenset({"layout", "writes"})
 
 
 def judged(overview: Overview) -> Overview:
     """The same with verdict and troubles, the critical ones first. Troubles that it has already are kept."""
     troubles = overview.troubles + [trouble for rule in _RULES for trouble in rule(overview)]
     troubles.sort(key=lambda trouble: trouble.severity != "critical")
-    return msgspec.structs.replace(overview, troubles=troubles, verdict=_verdict(troubles))
+    return msgspec.structs.replace(overview, troubles=troubles, verdict=_verdict(overview, troubles))
 
 
-def _verdict(troubles: list[Trouble]) -> Verdict:
-    if any(trouble.what in _STANDSTILL for trouble in troubles):
+def _verdict(overview: Overview, troubles: list[Trouble]) -> Verdict:
+    if any(trouble.what in _STANDSTILL for trouble in troubles) or not _working(overview):
         return "down"
     return "degraded" if any(trouble.severity == "critical" for trouble in troubles) else "healthy"
 
@@ -76,7 +78,7 @@ def _mongodb(overview: Overview) -> Iterator[Trouble]:
 
 
 def _nobody_works(overview: Overview) -> Iterator[Trouble]:
-    looked = overview.redis.up and not any(trouble.what == "layout" for trouble in overview.troubles)
+    looked = overview.redis.up and not any(trouble.what in _MUTE for trouble in overview.troubles)
     if looked and not _working(overview):
         yield _critical(
             "workers",

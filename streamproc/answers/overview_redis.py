@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+from redis.exceptions import NoPermissionError, ResponseError
+
 from streamproc.answers.overview_results import DeadLetterShown, ShardState, Trouble, WorkerState
 from streamproc.core.failures import Explanation
 from streamproc.stores.redis import failures
@@ -82,6 +84,26 @@ async def _look(servers: Shards, seen: Seen) -> None:
         else:
             seen.shards.append(_shard(shard.number, found, await dues(shard, found.watermark_ms)))
         seen.letters += await _newest_letters(shard)
+    await _try_writing(servers.shards, seen)
+
+
+async def _try_writing(shards: Sequence[Shard], seen: Seen) -> None:
+    """Reading works. Where writing does not, for want of memory or disk, producers are refused, and workers mute."""
+    refused = {}
+    for shard in shards:
+        try:
+            await shard.require_writable()
+        except NoPermissionError:
+            pass  # whoever only looks need not be allowed to write
+        except ResponseError as error:
+            cause, remedy, _ = failures.explain(error)
+            refused[cause] = remedy
+    seen.troubles += [
+        Trouble(
+            severity="critical", what="writes", message=f"Redis: {cause}. What is published is refused", remedy=remedy
+        )
+        for cause, remedy in refused.items()
+    ]
 
 
 async def _newest_letters(shard: Shard) -> list[DeadLetterShown]:

@@ -39,6 +39,7 @@ from provoking import (
     wrong_type_of_layout,
 )
 
+from streamproc.answers.overview import overview
 from streamproc.app.connections import Connections
 from streamproc.embedded import EmbeddedServer, start_mongod, start_valkey
 
@@ -237,7 +238,14 @@ async def test_what_only_reads_answers_while_redis_takes_no_writes(system: Pods,
     """Then above all somebody wants to look."""
     with disk_full(servers):
         ends = await asyncio.gather(*(run(system, *command) for command in READING))
+        connections = Connections(system.settings)
+        seen = await overview(connections)
+        await connections.close()
     assert [code for code, _ in ends] == [0] * len(READING), ends
+    (trouble,) = seen.troubles
+    assert (seen.verdict, trouble.what) == ("down", "writes")  # and not that no worker is heard of
+    assert "it cannot save to its disk" in trouble.message
+    assert "Free space" in trouble.remedy
 
 
 async def assert_told(system: Pods, command: str, failure: Failure) -> None:

@@ -218,6 +218,13 @@ def test_dead_letters_are_news_for_ten_minutes_and_do_not_degrade() -> None:
     assert "dana" not in seen.troubles[0].message
 
 
+def test_workers_that_cannot_say_how_they_are_are_not_told_to_be_missing() -> None:
+    full = Trouble(severity="critical", what="writes", message="no memory", remedy="more")
+    seen = judged(overview(troubles=[full], workers=[]))
+    assert (seen.verdict, seen.troubles) == ("down", [full])
+    assert judged(overview(troubles=[full])).verdict == "degraded"  # they go on with memory full
+
+
 def test_critical_troubles_come_first_and_make_the_verdict() -> None:
     behind = [shard(lag_seconds=40), shard(1, imbalance=1)]
     seen = judged(overview(shards=behind))
