@@ -24,7 +24,7 @@ from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from streamproc.stores.redis.nodes import UNSERVED, Address, Nodes, slot_of, unreached, unserved
-from streamproc.stores.redis.packing import PackingConnection
+from streamproc.stores.redis.packing import PackingConnection, PackingTLSConnection
 
 _AWAY: Final = (RedisConnectionError, RedisTimeoutError)
 
@@ -57,7 +57,7 @@ class _FollowingConnection(_Following, PackingConnection):
     pass
 
 
-class _FollowingTLSConnection(_Following, SSLConnection):
+class _FollowingTLSConnection(_Following, PackingTLSConnection):
     pass
 
 
@@ -117,7 +117,7 @@ class Cluster:
         if "path" in given:
             raise RedisClusterException("a cluster is not reached by a socket: the URL must name a host")
         tls = given.pop("connection_class", None) is SSLConnection
-        single: type[Connection] = SSLConnection if tls else PackingConnection
+        single: type[Connection] = PackingTLSConnection if tls else PackingConnection
         self._following: type[_Following] = _FollowingTLSConnection if tls else _FollowingConnection
         seed = Address(given.pop("host", "localhost"), given.pop("port", 6379))
         self._options = {**options, **given}

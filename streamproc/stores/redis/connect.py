@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Final, overload
 from urllib.parse import urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streamproc.stores.redis.cluster import Cluster
-from streamproc.stores.redis.packing import PackingConnection
+from streamproc.stores.redis.packing import packing
 
 AnyRedis = Redis | Cluster
 
@@ -49,7 +50,10 @@ def connect(url: str, *, cluster: bool = False, reply_timeout_s: float = _REPLY_
     }
     if cluster:
         return Cluster(url, prepare=_with_plain_replies, **options)
-    return _with_plain_replies(Redis.from_url(url, connection_class=PackingConnection, **options))
+    # Not Redis.from_url: there the URL's own kind of connection wins, and over TLS nothing of `packing` would hold.
+    given: dict[str, Any] = dict(parse_url(url))
+    kind = packing(given.pop("connection_class", Connection))
+    return _with_plain_replies(Redis.from_pool(ConnectionPool(connection_class=kind, **{**options, **given})))
 
 
 async def nodes_of(client: AnyRedis) -> dict[str, Redis]:

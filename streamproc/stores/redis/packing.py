@@ -1,15 +1,15 @@
-"""A connection that packs commands quickly, and says of itself when it has gone."""
+"""Connections that pack commands quickly, and say of themselves when they have gone: over TCP, TLS and a socket."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 
-class PackingConnection(Connection):
+class _Packing(AbstractConnection):
     """Packs a command in C, which redis-py does for its blocking client alone: a commit names a thousand keys."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -27,3 +27,27 @@ class PackingConnection(Connection):
             await super().send_packed_command(*args, **options)
         except RuntimeError as error:
             raise RedisConnectionError(f"Error while writing to the connection: {error}") from error
+
+
+class PackingConnection(_Packing, Connection):
+    """Over TCP: ``redis://``."""
+
+
+class PackingTLSConnection(_Packing, SSLConnection):
+    """Over TLS: ``rediss://``."""
+
+
+class PackingSocketConnection(_Packing, UnixDomainSocketConnection):
+    """Over a socket of this machine: ``unix://``."""
+
+
+_PACKING: Final[dict[type[AbstractConnection], type[_Packing]]] = {
+    Connection: PackingConnection,
+    SSLConnection: PackingTLSConnection,
+    UnixDomainSocketConnection: PackingSocketConnection,
+}
+
+
+def packing(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Of one of redis-py's kinds of connection, the one that packs."""
+    return _PACKING[kind]
