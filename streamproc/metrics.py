@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
@@ -16,9 +17,12 @@ from prometheus_client.registry import Collector
 
 from streamproc import __version__
 from streamproc.core.commits import Reason
+from streamproc.core.ledger import LEDGER_TERMS
 from streamproc.core.live import LiveWindows
 
 OUTCOMES: Final = ("counted", "duplicate", "dead_lettered", "erased", "forwarded", "lost")
+#: Settings in seconds that limits of alerts go by.
+LIMITING_SETTINGS: Final = ("window", "grace", "late_quiet", "claim_idle")
 LATENCY_BOUNDS_US: Final = tuple(ms * 1000 for ms in (100, 250, 500, 750, 1000, 1500, 2000, 3000, 5000, 10_000, 30_000))
 
 # A time of creation beside every counter doubles what is scraped, and nothing here reads it.
@@ -47,7 +51,6 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         r = self.registry = registry or CollectorRegistry()
-        shard = ["shard"]
 
         self.events = Counter(
             "streamproc_events", "Entries acknowledged, by what became of them.", ["outcome"], registry=r
@@ -69,40 +72,40 @@ class Metrics:
             "streamproc_commit_entries", "Entries acknowledged by one commit.", registry=r, buckets=_SIZES
         )
 
-        self.lag_entries = Gauge("streamproc_lag_entries", "Entries added and not yet delivered.", shard, registry=r)
-        self.lag_seconds = Gauge("streamproc_lag_seconds", "Age of the first undelivered entry.", shard, registry=r)
-        self.lag_known = Gauge(
-            "streamproc_lag_known",
-            "1: lag in entries was counted. 0: beyond the bound of counting, derived from the ledger.",
-            shard,
-            registry=r,
+        self._of_shards: list[Gauge] = []
+        self.lag_entries = self._of_shard("lag_entries", "Entries added and not yet delivered.")
+        self.lag_seconds = self._of_shard("lag_seconds", "Age of the first undelivered entry.")
+        self.lag_known = self._of_shard(
+            "lag_known", "1: lag in entries was counted. 0: beyond the bound of counting, derived from the ledger."
         )
-        self.pending = Gauge(
-            "streamproc_pending_entries", "Entries delivered and not yet acknowledged.", shard, registry=r
+        self.pending = self._of_shard("pending_entries", "Entries delivered and not yet acknowledged.")
+        self.oldest_pending_seconds = self._of_shard("oldest_pending_seconds", "Age of the oldest pending entry.")
+        self.watermark_delay_seconds = self._of_shard(
+            "watermark_delay_seconds", "How far the low watermark is behind Redis' time."
         )
-        self.oldest_pending_seconds = Gauge(
-            "streamproc_oldest_pending_seconds", "Age of the oldest pending entry.", shard, registry=r
-        )
-        self.watermark_delay_seconds = Gauge(
-            "streamproc_watermark_delay_seconds", "How far the low watermark is behind Redis' time.", shard, registry=r
-        )
-        self.stream_entries = Gauge(
-            "streamproc_stream_entries", "Entries in the stream, read ones included.", shard, registry=r
-        )
-        self.open_windows = Gauge("streamproc_open_windows", "Windows still to be flushed.", shard, registry=r)
-        self.taken_windows = Gauge("streamproc_taken_windows", "Windows a flusher is at.", shard, registry=r)
-        self.closed_windows = Gauge(
-            "streamproc_closed_windows", "Flushed windows whose detail is still kept.", shard, registry=r
-        )
-        self.dead_letter_entries = Gauge("streamproc_dead_letter_entries", "Dead letters kept.", shard, registry=r)
-        self.consumers = Gauge("streamproc_consumers", "Consumers of the group.", shard, registry=r)
+        self.stream_entries = self._of_shard("stream_entries", "Entries in the stream, read ones included.")
+        self.open_windows = self._of_shard("open_windows", "Windows still to be flushed.")
+        self.due_windows = self._of_shard("due_windows", "Open windows that the low watermark has passed.")
+        self.overdue_seconds = self._of_shard("overdue_seconds", "For how long the first of them has been due.")
+        self.taken_windows = self._of_shard("taken_windows", "Windows a flusher is at.")
+        self.closed_windows = self._of_shard("closed_windows", "Flushed windows whose detail is still kept.")
+        self.dead_letter_entries = self._of_shard("dead_letter_entries", "Dead letters kept.")
+        self.consumers = self._of_shard("consumers", "Consumers of the group.")
         self.ledger_terms = Gauge("streamproc_ledger_entries", "The ledger's terms.", ["shard", "term"], registry=r)
-        self.ledger_imbalance = Gauge(
-            "streamproc_ledger_imbalance",
+        self.ledger_imbalance = self._of_shard(
+            "ledger_imbalance",
             "Entries added that no term of the ledger accounts for: 0, or something trimmed or deleted entries. "
             "NaN while undelivered entries are beyond the bound of counting.",
-            shard,
-            registry=r,
+        )
+        self.redis_memory_used = self._of_shard("redis_memory_used_bytes", "Memory that the shard's Redis uses.")
+        self.redis_memory_limit = self._of_shard(
+            "redis_memory_limit_bytes", "Memory that the shard's Redis may use (maxmemory); 0 where it has no limit."
+        )
+        self.replicas = self._of_shard("replicas", "Replicas of the shard's Redis that are online.")
+        self.replica_lag_seconds = self._of_shard(
+            "replica_lag_seconds",
+            "For how long, at least, the replica that is furthest behind has lacked something: what a failover to it "
+            "would lose. NaN without replicas.",
         )
 
         self.windows_flushed = Counter("streamproc_windows_flushed", "Measurements stored.", registry=r)
@@ -152,6 +155,10 @@ class Metrics:
             registry=r,
         )
 
+        self.ready = Gauge("streamproc_ready", "1 while /readyz answers 200.", registry=r)
+        self.setting_seconds = Gauge(
+            "streamproc_setting_seconds", "Settings that limits of alerts go by.", ["setting"], registry=r
+        )
         self.dependency_up = Gauge(
             "streamproc_dependency_up", "1 while the dependency answers.", ["dependency"], registry=r
         )
@@ -162,6 +169,14 @@ class Metrics:
             self.events.labels(outcome)
         for reason in Reason:
             self.dead_letters.labels(reason)
+
+    def forget_shard(self, shard: int) -> None:
+        """Show nothing of a shard any more: what was seen of it is too old to tell where it stands."""
+        label = str(shard)
+        shown = [(gauge, (label,)) for gauge in self._of_shards]
+        for gauge, labels in [*shown, *((self.ledger_terms, (label, term)) for term in LEDGER_TERMS)]:
+            with suppress(KeyError):  # it was not shown
+                gauge.remove(*labels)
 
     def record_commit(self, outcome: CommitOutcome, unknown_fields: int) -> None:
         """Count what a commit acknowledged."""
@@ -176,6 +191,12 @@ class Metrics:
         self.unknown_fields.inc(unknown_fields)
         if total := sum(numbers):
             self.commit_entries.observe(total)
+
+    def _of_shard(self, name: str, documentation: str) -> Gauge:
+        """A gauge that every pod shows alike."""
+        gauge = Gauge(f"streamproc_{name}", documentation, ["shard"], registry=self.registry)
+        self._of_shards.append(gauge)
+        return gauge
 
 
 class LiveCollector(Collector):

@@ -15,7 +15,6 @@ from streamproc.answers.overview_results import DeadLetterShown, ShardState, Tro
 from streamproc.core.failures import Explanation
 from streamproc.stores.redis import failures
 from streamproc.stores.redis.dead_letters import DeadLetterStore
-from streamproc.stores.redis.dues import Dues, dues
 from streamproc.stores.redis.presence import PresenceStore, Present
 from streamproc.stores.redis.shard import LayoutMismatch, Shard
 from streamproc.stores.redis.survey import Survey, survey
@@ -82,7 +81,7 @@ async def _look(servers: Shards, seen: Seen) -> None:
         if found is None:
             seen.missing.append(shard.number)
         else:
-            seen.shards.append(_shard(shard.number, found, await dues(shard, found.watermark_ms)))
+            seen.shards.append(_shard(shard.number, found))
         seen.letters += await _newest_letters(shard)
     await _try_writing(servers.shards, seen)
 
@@ -136,9 +135,8 @@ def _worker(pod: Present, now_ms: int) -> WorkerState:
     )
 
 
-def _shard(number: int, seen: Survey, due: Dues) -> ShardState:
+def _shard(number: int, seen: Survey) -> ShardState:
     oldest_pending_ms = seen.now_ms if seen.oldest_pending_ms is None else seen.oldest_pending_ms
-    first_due_ms = seen.watermark_ms if due.first_ms is None else due.first_ms
     return ShardState(
         shard=number,
         lag_entries=seen.lag_entries,
@@ -150,8 +148,8 @@ def _shard(number: int, seen: Survey, due: Dues) -> ShardState:
         watermark_delay_seconds=(seen.now_ms - seen.watermark_ms) / 1000,
         stream_entries=seen.length,
         open=seen.open,
-        due=due.windows,
-        overdue_seconds=max(0, seen.watermark_ms - first_due_ms) / 1000,
+        due=seen.due,
+        overdue_seconds=seen.overdue_ms / 1000,
         taken=seen.taken,
         closed=seen.closed,
         dead_letters=seen.dead,

@@ -19,11 +19,12 @@ from streamproc.app.erasing import make_eraser, require_erasure_key
 from streamproc.app.explain import SERVER_FAILURES, explain
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
-from streamproc.metrics import LATENCY_BOUNDS_US, LiveCollector, Metrics
+from streamproc.metrics import LATENCY_BOUNDS_US, LIMITING_SETTINGS, LiveCollector, Metrics
 from streamproc.roles.consumer import Consumer
 from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
 from streamproc.roles.observer import Observer
+from streamproc.roles.server_observer import ServerObserver
 from streamproc.stores.mongo.collection import ensure_collection
 from streamproc.stores.mongo.erasures import ErasureStore
 from streamproc.stores.mongo.measurements import MeasurementStore
@@ -56,6 +57,7 @@ class ShardRoles:
     flusher: Flusher
     janitor: Janitor
     observer: Observer
+    server_observer: ServerObserver
 
 
 class Pod:
@@ -82,6 +84,9 @@ class Pod:
         self._redis_of = self._servers_of(self._connections.shards)
         self.shards = [self._roles(shard) for shard in self._connections.shards]
         self.eraser = make_eraser(self._connections, self.metrics)
+        self.metrics.ready.set_function(lambda: not self.troubles)
+        for name in LIMITING_SETTINGS:
+            self.metrics.setting_seconds.labels(name).set(getattr(settings, f"{name}_seconds"))
 
     async def prepare_redis(self) -> None:
         """Check server and layout, make stream and group.
@@ -224,6 +229,7 @@ class Pod:
             flusher=Flusher(windows, self._measurements, windowing, metrics, settings.flush_policy),
             janitor=Janitor(stream, windows, self._measurements, windowing, metrics, settings.keep_policy),
             observer=Observer(shard, metrics),
+            server_observer=ServerObserver(shard, metrics),
         )
 
 

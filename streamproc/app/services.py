@@ -112,6 +112,7 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
 
     async def observe() -> bool:
         await roles.observer.run_once()
+        await roles.server_observer.run_once()
         roles.server.succeeded()
         return False
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from streamproc.metrics import Metrics
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.survey import Survey, survey
+
+# Looks in vain, a second and more apart, after which what was last seen is shown no longer.
+_MISSES: Final = 5
 
 
 class Observer:
@@ -15,16 +19,24 @@ class Observer:
     def __init__(self, shard: Shard, metrics: Metrics) -> None:
         self._shard = shard
         self._metrics = metrics
+        self._missed = 0
         self.last: Survey | None = None
 
     async def run_once(self) -> Survey | None:
-        """Look once; None where stream or group is missing: then the gauges keep what was last seen.
+        """Look once; None where stream or group is missing.
+
+        The gauges keep what was last seen for a few looks in vain. Then they show nothing: of a pod that is cut off
+        from Redis, nobody should take old figures for the present.
 
         Raises:
             redis.exceptions.RedisError: nothing was seen.
         """
+        self._missed += 1
+        if self._missed > _MISSES:
+            self._metrics.forget_shard(self._shard.number)
         seen = await survey(self._shard)
         if seen is not None:
+            self._missed = 0
             self._publish(seen)
         self.last = seen
         return seen
@@ -40,6 +52,8 @@ class Observer:
         metrics.watermark_delay_seconds.labels(label).set((seen.now_ms - seen.watermark_ms) / 1000)
         metrics.stream_entries.labels(label).set(seen.length)
         metrics.open_windows.labels(label).set(seen.open)
+        metrics.due_windows.labels(label).set(seen.due)
+        metrics.overdue_seconds.labels(label).set(seen.overdue_ms / 1000)
         metrics.taken_windows.labels(label).set(seen.taken)
         metrics.closed_windows.labels(label).set(seen.closed)
         metrics.dead_letter_entries.labels(label).set(seen.dead)

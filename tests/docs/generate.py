@@ -19,7 +19,7 @@ from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
 from streamproc.core.ledger import LEDGER_TERMS
 from streamproc.core.live import LiveWindows
-from streamproc.metrics import LATENCY_BOUNDS_US, OUTCOMES, LiveCollector, Metrics
+from streamproc.metrics import LATENCY_BOUNDS_US, LIMITING_SETTINGS, OUTCOMES, LiveCollector, Metrics
 from streamproc.web.measuring import WebMetrics
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -44,6 +44,7 @@ Values of labels:
 - `reason`: {reasons}
 - `term`: {terms} ([the ledger](formats.md#ledger))
 - `dependency`: `mongodb`, `redis`
+- `setting`: {settings} (`STREAMPROC_WINDOW_SECONDS` and so on)
 - `shard`: number of the shard, from 0
 - `channel`: the channel's id; at most {channels} channels by name, all further ones together as `other`
 
@@ -99,6 +100,7 @@ def metrics_page() -> str:
         outcomes=_codes(OUTCOMES),
         reasons=_codes(Reason),
         terms=_codes(LEDGER_TERMS),
+        settings=_codes(LIMITING_SETTINGS),
         channels=signature(LiveWindows).parameters["max_channels"].default,
     )
 

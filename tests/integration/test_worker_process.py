@@ -100,6 +100,11 @@ async def test_a_worker_serves_its_state_and_its_metrics_are_right(system: Pods)
         ("streamproc_channel_latency_seconds_count", (("channel", "kan-11"),)): 2,
         ("streamproc_dependency_up", (("dependency", "redis"),)): 1,
         ("streamproc_dependency_up", (("dependency", "mongodb"),)): 1,
+        ("streamproc_ready", ()): 1,
+        ("streamproc_setting_seconds", (("setting", "window"),)): 2,
+        ("streamproc_overdue_seconds", shard): 0,
+        ("streamproc_replicas", shard): 0,
+        ("streamproc_redis_memory_limit_bytes", shard): 0,
     }
     assert {name: found.get(name) for name in expected} == expected
     assert troubles(worker) == []

@@ -19,6 +19,8 @@ class Surveyed(NamedTuple):
     entries_added: int
     length: int
     open: int
+    due: int
+    first_due_ms: str
     taken: int
     closed: int
     dead: int
@@ -46,7 +48,7 @@ def test_an_empty_shard(shard: Scripts) -> None:
     shard.create_group()
     seen = survey(shard)
     assert seen.watermark_ms == seen.now_ms
-    assert seen[2:] == (0, "", "", 0, 0, 0, 0, 0, 0, 0, 0, [])
+    assert seen[2:] == (0, "", "", 0, 0, 0, 0, 0, "", 0, 0, 0, 0, [])
 
 
 def test_every_figure_is_what_is_there(shard: Scripts) -> None:
@@ -62,7 +64,7 @@ def test_every_figure_is_what_is_there(shard: Scripts) -> None:
         shard.redis.xadd(KEYS.dead, {"reason": "malformed"})
     seen = survey(shard)
     assert seen.watermark_ms == int(ids[1].partition("-")[0])
-    assert seen[2:] == (2, ids[1], undelivered[0], 2, 6, 6, 2, 3, 4, 5, 2, ["counted", "1"])
+    assert seen[2:] == (2, ids[1], undelivered[0], 2, 6, 6, 2, 2, "1", 3, 4, 5, 2, ["counted", "1"])
 
 
 @pytest.mark.parametrize(("added", "undelivered"), [(MOST - 1, MOST - 1), (MOST, MOST), (MOST + 1, -1), (MOST * 3, -1)])
@@ -81,3 +83,18 @@ def test_undelivered_is_counted_right_where_redis_own_lag_is_wrong(shard: Script
     shard.add("*", "*")
     seen = survey(shard)
     assert (seen.undelivered, seen.entries_added, seen.length) == (2, 8, 3)
+
+
+def test_a_window_is_due_once_the_low_watermark_has_come_to_it(shard: Scripts) -> None:
+    (entry_id,) = shard.pending(1)
+    watermark_ms = int(entry_id.partition("-")[0])
+    shard.set_open(late=watermark_ms - 5, due=watermark_ms, ahead=watermark_ms + 1)
+    seen = survey(shard)
+    assert (seen.open, seen.due, seen.first_due_ms) == (3, 2, str(watermark_ms - 5))
+
+
+def test_a_window_that_is_ahead_is_not_due(shard: Scripts) -> None:
+    (entry_id,) = shard.pending(1)
+    shard.set_open(ahead=int(entry_id.partition("-")[0]) + 1)
+    seen = survey(shard)
+    assert (seen.open, seen.due, seen.first_due_ms) == (1, 0, "")

@@ -136,6 +136,7 @@ def commands_of_workers(keys: ShardKeys, group: str) -> list[list[str]]:
         ["GET", keys.turn("sweep")],
         ["ZADD", keys.open, score, member],
         ["ZCARD", keys.open],
+        ["ZCOUNT", keys.open, "-inf", "+inf"],
         ["ZREM", keys.taken, member],
         ["ZSCORE", keys.closed, member],
         ["ZSCAN", keys.closed, score],

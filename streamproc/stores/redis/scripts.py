@@ -62,6 +62,7 @@ NAMED: Final = Script("named")
 NOW: Final = Script("now")
 REPLAY: Final = Script("replay")
 RETIRE: Final = Script("retire")
+SERVER: Final = Script("server")
 STAND: Final = Script("stand")
 SURVEY: Final = Script("survey")
 SUSPECT: Final = Script("suspect")
@@ -87,6 +88,7 @@ ALL: Final = (
     NOW,
     REPLAY,
     RETIRE,
+    SERVER,
     STAND,
     SURVEY,
     SUSPECT,

@@ -26,6 +26,9 @@ class Survey:
     undelivered: int | None
     length: int
     open: int
+    #: Windows in `open` that the low watermark has passed, and the low watermark at which the first of them was due.
+    due: int
+    first_due_ms: int | None
     taken: int
     closed: int
     dead: int
@@ -40,6 +43,11 @@ class Survey:
     def lag_ms(self) -> int:
         """The age of the first undelivered entry; 0 where there is none."""
         return 0 if self.first_undelivered_ms is None else max(0, self.now_ms - self.first_undelivered_ms)
+
+    @property
+    def overdue_ms(self) -> int:
+        """How far the low watermark is beyond the first due window; 0 where there is none."""
+        return 0 if self.first_due_ms is None else max(0, self.watermark_ms - self.first_due_ms)
 
     @property
     def lag_entries(self) -> int:
@@ -60,7 +68,7 @@ async def survey(shard: Shard, *, most_undelivered: int = 2000) -> Survey | None
     if not reply:
         return None
     now_ms, watermark_ms, pending, oldest, first, undelivered, added, length, *sizes, consumers, flat = reply
-    open_, taken, closed, dead = sizes
+    open_, due, first_due, taken, closed, dead = sizes
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     counted = None if undelivered < 0 else undelivered
     mark = fields.get(b"mark")
@@ -73,6 +81,8 @@ async def survey(shard: Shard, *, most_undelivered: int = 2000) -> Survey | None
         undelivered=counted,
         length=length,
         open=open_,
+        due=due,
+        first_due_ms=int(float(first_due)) if first_due else None,
         taken=taken,
         closed=closed,
         dead=dead,
