@@ -339,6 +339,14 @@ def test_systems_that_one_prometheus_watches_are_told_apart(tmp_path: Path) -> N
     assert fired(series, tmp_path, [alert("StreamprocLagGrowing", "page", namespace="there", **SHARD)]) == ""
 
 
+def test_a_web_process_that_reaches_redis_does_not_hide_that_no_worker_does(tmp_path: Path) -> None:
+    """The PodMonitor scrapes both under one job."""
+    redis = 'streamproc_dependency_up{dependency="redis"}'
+    down = {redis: stays((1, 30), (0, 30), (1, 1)), "streamproc_ready": stays((1, 30), (0, 30), (1, 1))}
+    web = {labelled(redis, job=JOB, instance="web:8080"): stays((1, 1))}
+    assert fired({**system(down), **web}, tmp_path, [alert("StreamprocRedisAway", "page")]) == ""
+
+
 def test_every_alert_fires_in_some_case() -> None:
     fire = {(one["alertname"], one["severity"]) for _, alerts in FIRES.values() for one in alerts}
     assert fire == {(rule["alert"], rule["labels"]["severity"]) for rule in rules()}
