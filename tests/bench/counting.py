@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,7 @@ from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.keys import ShardKeys
 
-from . import floor
+from . import floor, machine, stages
 from .load import Load, preload
 
 _LOOK_S: Final = 0.05
@@ -45,7 +45,9 @@ class Run:
     python_rate: float
     server_rate: float
     worker_memory: int
-    redis_memory_per_segment: float
+    redis_memory: int
+    segments: int
+    windows: int
     flush_s: float
     wrong: int
 
@@ -54,27 +56,26 @@ class Bench:
     """Two servers, and runs on them, each under a prefix and in a database of its own."""
 
     def __init__(self, redis_url: str, mongodb_url: str, load: Load) -> None:
-        self._redis_url = redis_url
+        self.redis_url = redis_url
         self._mongodb_url = mongodb_url
         self._load = load
 
     async def run(self, number: int) -> Run:
         name = f"bench-{number}"
         keys = ShardKeys(name, 0)
-        client: Any = connect(self._redis_url)
-        with redis.Redis.from_url(self._redis_url) as look, pymongo.MongoClient[Any](self._mongodb_url) as mongodb:
+        client: Any = connect(self.redis_url)
+        with redis.Redis.from_url(self.redis_url) as look, pymongo.MongoClient[Any](self._mongodb_url) as mongodb:
             mongodb.drop_database(name)
             await drop(client, name)
             truth = await preload(client, keys.stream, self._load)
             python_rate = await floor.python(client, keys.stream)
-            server_rate = await floor.server(client, self._redis_url, keys.stream)
+            server_rate = await floor.server(client, self.redis_url, keys.stream)
             before = int(look.info("memory")["used_memory"])
-            worker = Worker(1, variables(self._redis_url, self._mongodb_url, name, _QUIET_S))
+            worker = Worker(1, variables(self.redis_url, self._mongodb_url, name, _QUIET_S))
             try:
                 await worker.start()
                 rate = await watch(look, keys, self._load.events)
-                segments = self._load.events - truth.duplicates
-                per_segment = (int(look.info("memory")["used_memory"]) - before) / segments
+                redis_memory = int(look.info("memory")["used_memory"]) - before
                 flush_s = await wait_until_stored(look, keys)
                 memory = peak_memory(worker.pid)
             finally:
@@ -83,7 +84,17 @@ class Bench:
             mongodb.drop_database(name)
         await drop(client, name)
         await client.aclose()
-        return Run(rate, python_rate, server_rate, memory, per_segment, flush_s, len(wrong))
+        return Run(
+            rate=rate,
+            python_rate=python_rate,
+            server_rate=server_rate,
+            worker_memory=memory,
+            redis_memory=redis_memory,
+            segments=truth.segments.total(),
+            windows=len(truth.segments),
+            flush_s=flush_s,
+            wrong=len(wrong),
+        )
 
 
 def variables(redis_url: str, mongodb_url: str, name: str, quiet_s: float) -> dict[str, str]:
@@ -137,31 +148,29 @@ async def drop(client: Any, name: str) -> None:
 
 
 def report(load: Load, runs: list[Run]) -> Table:
-    """Each run, and the medians."""
+    """A line for each figure: its median, and what it was in each run."""
     table = Table(title=f"{load.events:,} events, {load.sessions:,} sessions, {load.channels} channels")
-    for heading in ("", "worker", "python", "ratio", "server", "ratio", "MB", "B/segment", "flush s", "wrong"):
+    table.add_column("")
+    for heading in ("median", *(str(number) for number, _ in enumerate(runs, 1))):
         table.add_column(heading, justify="right")
-    for number, run in enumerate(runs, 1):
-        table.add_row(str(number), *_cells(run))
-    fields = Run.__dataclass_fields__
-    medians = Run(*(statistics.median(getattr(run, name) for run in runs) for name in fields))
-    table.add_section()
-    table.add_row("median", *_cells(medians))
+    for what, form, figure in _FIGURES:
+        figures = [figure(run) for run in runs]
+        table.add_row(what, *(f"{one:{form}}" for one in (statistics.median(figures), *figures)))
     return table
 
 
-def _cells(run: Run) -> list[str]:
-    return [
-        f"{run.rate:,.0f}",
-        f"{run.python_rate:,.0f}",
-        f"{run.rate / run.python_rate:.2f}",
-        f"{run.server_rate:,.0f}",
-        f"{run.rate / run.server_rate:.2f}",
-        f"{run.worker_memory / 1e6:.0f}",
-        f"{run.redis_memory_per_segment:.0f}",
-        f"{run.flush_s:.2f}",
-        f"{run.wrong:.0f}",
-    ]
+_FIGURES: Final[list[tuple[str, str, Callable[[Run], float]]]] = [
+    ("worker, events/s", ",.0f", lambda run: run.rate),
+    ("Python that only reads and acknowledges", ",.0f", lambda run: run.python_rate),
+    ("  worker against it", ".2f", lambda run: run.rate / run.python_rate),
+    ("all that the server gives away", ",.0f", lambda run: run.server_rate),
+    ("  worker against it", ".2f", lambda run: run.rate / run.server_rate),
+    ("worker's memory at its peak, MB", ".0f", lambda run: run.worker_memory / 1e6),
+    ("Redis' memory, B a segment", ".0f", lambda run: run.redis_memory / run.segments),
+    ("Redis' memory, B a window", ",.0f", lambda run: run.redis_memory / run.windows),
+    ("storing all windows, s", ".2f", lambda run: run.flush_s),
+    ("windows stored wrong", ".0f", lambda run: run.wrong),
+]
 
 
 async def _main(arguments: argparse.Namespace) -> int:
@@ -175,11 +184,14 @@ async def _main(arguments: argparse.Namespace) -> int:
         for number in range(arguments.runs):
             with console.status(f"run {number + 1} of {arguments.runs}"):
                 runs.append(await bench.run(number))
+        with console.status("stages"):
+            costs = await stages.measure(bench.redis_url, load)
     finally:
         for server in (*servers, *mongods):
             server.stop()
     console.print(report(load, runs))
-    console.print(f"rates in events a second; {platform.python_implementation()} {platform.python_version()}")
+    console.print(stages.report(costs))
+    console.print(machine.described())
     return 1 if any(run.wrong for run in runs) else 0
 
 

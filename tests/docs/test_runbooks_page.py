@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -51,7 +52,8 @@ async def test_a_new_ledger_balances_and_no_hour_changes(system: Pods) -> None:
     await system.assert_exact()
     lose_one(system)
     await until_imbalance(worker, 1)
-    subprocess.run(["sh", "-c", command], env={**os.environ, **system.variables}, check=True)
+    variables = {**os.environ, **system.variables}
+    await asyncio.to_thread(subprocess.run, ["sh", "-c", command], env=variables, check=True)
     await until_imbalance(worker, 0)
     seen = await system.assert_exact()
     assert seen.epoch == 2
