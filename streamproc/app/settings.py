@@ -19,7 +19,10 @@ from streamproc.roles.eraser import ErasePolicy
 from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
 from streamproc.stores.mongo import connect as mongo
+from streamproc.stores.mongo.collection import COLLECTION as MEASUREMENTS
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
+from streamproc.stores.mongo.erasures import COLLECTION as ERASURES
+from streamproc.stores.mongo.sessions import COLLECTION as SESSIONS
 from streamproc.stores.redis import connect as redis
 
 __all__ = ["KEY_CHARACTERS", "MAKE_KEY", "PREFIX", "InvalidSettings", "Settings", "read"]
@@ -31,6 +34,7 @@ Seconds = Annotated[float, Field(gt=0, le=365 * 86_400)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
 # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions
 DatabaseName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_-]+$")]
+CollectionName = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
 class InvalidSettings(ValueError):
@@ -81,6 +85,10 @@ class Settings(BaseModel):
         description="What callers of /api present as a bearer token. Without one it is served on loopback only.",
     )
     erasure_key: SecretStr = Field(SecretStr(""), description="Key of the hash by which an erased user is recognised.")
+    sessions_enabled: bool = Field(False, description="Whether session documents are kept in step and erased.")
+    sessions_collection: CollectionName = Field(
+        SESSIONS, description="Collection of the session documents, in the database of the measurements."
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="One line per thing worth knowing, as text or JSON."
     )
@@ -102,6 +110,13 @@ class Settings(BaseModel):
         if 0 < len(key) < KEY_CHARACTERS:
             raise _wrong(f"must have at least {KEY_CHARACTERS} characters, or it can be guessed. {MAKE_KEY}")
         return key
+
+    @field_validator("sessions_collection")
+    @classmethod
+    def _of_the_product(cls, name: str) -> str:
+        if name in (MEASUREMENTS, ERASURES) or name.startswith("system."):
+            raise _wrong("must be the product's own collection: this one is not for session documents")
+        return name
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:

@@ -133,3 +133,10 @@ def test_an_option_of_an_address_that_no_client_takes_is_refused_beforehand(
 def test_what_is_not_safe_to_change_are_settings() -> None:
     assert Settings.model_fields.keys() >= NOT_SAFE_TO_CHANGE.keys()
     assert NOT_SAFE_TO_CHANGE.keys() >= {"shards", "window_seconds", "prefix"}
+
+
+@pytest.mark.parametrize("name", ["dubbing_metrics_ts", "erasures", "system.users", "a$b", ""])
+def test_a_collection_that_cannot_hold_sessions_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}SESSIONS_COLLECTION", name)
+    with pytest.raises(InvalidSettings, match=f"{PREFIX}SESSIONS_COLLECTION: "):
+        Settings.load()
