@@ -145,6 +145,21 @@ class Metrics:
             buckets=_SLOW_SECONDS,
         )
 
+        self.sessions_behind = Gauge(
+            "streamproc_sessions_behind",
+            "Sessions of which hours were stored that their documents may not hold yet.",
+            shard,
+            registry=r,
+        )
+        self.sessions_updated = Counter(
+            "streamproc_sessions_updated", "Session documents brought up to date with their hours.", registry=r
+        )
+        self.session_failures = Counter(
+            "streamproc_session_failures",
+            "Updates of session documents that failed and are repeated, or that MongoDB refused.",
+            registry=r,
+        )
+
         self.erasures_unfinished = Gauge(
             "streamproc_erasures_unfinished", "Erasures that are asked for and not complete.", registry=r
         )

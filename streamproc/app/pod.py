@@ -17,6 +17,7 @@ from streamproc.app.condition import Condition
 from streamproc.app.connections import Connections
 from streamproc.app.erasing import make_eraser, require_erasure_key
 from streamproc.app.explain import SERVER_FAILURES, explain
+from streamproc.app.keeping import make_session_keeper
 from streamproc.app.settings import Settings
 from streamproc.core.live import LiveWindows
 from streamproc.metrics import LATENCY_BOUNDS_US, LIMITING_SETTINGS, LiveCollector, Metrics
@@ -25,9 +26,11 @@ from streamproc.roles.flusher import Flusher
 from streamproc.roles.janitor import Janitor
 from streamproc.roles.observer import Observer
 from streamproc.roles.server_observer import ServerObserver
+from streamproc.roles.session_keeper import SessionKeeper
 from streamproc.stores.mongo.collection import ensure_collection
 from streamproc.stores.mongo.erasures import ErasureStore
 from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.commits import CommitStore
 from streamproc.stores.redis.connect import require_no_eviction, require_supported
 from streamproc.stores.redis.entries import EntryStream
@@ -48,6 +51,7 @@ class ShardRoles:
 
     Attributes:
         server: that the Redis which the shard is on answers.
+        session_keeper: None where no session documents are kept.
     """
 
     shard: Shard
@@ -58,6 +62,7 @@ class ShardRoles:
     janitor: Janitor
     observer: Observer
     server_observer: ServerObserver
+    session_keeper: SessionKeeper | None
 
 
 class Pod:
@@ -212,6 +217,7 @@ class Pod:
         settings, metrics, windowing = self.settings, self.metrics, self.settings.windowing
         stream = EntryStream(shard, self._reader, self.consumer_name)
         windows = WindowStore(shard, windowing)
+        behind = BehindSessions(shard) if settings.sessions_enabled else None
         return ShardRoles(
             shard=shard,
             server=self._redis_of[shard.number],
@@ -226,10 +232,11 @@ class Pod:
                 shard=shard.number,
                 shards=settings.shards,
             ),
-            flusher=Flusher(windows, self._measurements, windowing, metrics, settings.flush_policy),
+            flusher=Flusher(windows, self._measurements, windowing, metrics, settings.flush_policy, behind),
             janitor=Janitor(stream, windows, self._measurements, windowing, metrics, settings.keep_policy),
             observer=Observer(shard, metrics),
             server_observer=ServerObserver(shard, metrics),
+            session_keeper=make_session_keeper(self._connections, shard, metrics) if behind else None,
         )
 
 

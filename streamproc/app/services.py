@@ -125,14 +125,21 @@ def services_of(pod: Pod, roles: ShardRoles) -> list[Service]:
         await roles.janitor.run_once()
         return False
 
+    async def keep_sessions() -> bool:
+        return roles.session_keeper is not None and await roles.session_keeper.run_once() > 0
+
     of_shard = f"of shard {roles.shard.number}"
-    return [
+    services = [
         Repeating(pod, roles.server, f"observing {of_shard}", [pod.redis_ready], observe, _OBSERVE_S),
         # Two: while MongoDB stores what one has folded, the other folds.
         Repeating(pod, roles.server, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
         Repeating(pod, roles.server, f"flushing {of_shard}", both, flush, min(1.0, window_s / 10)),
         Repeating(pod, roles.server, f"housekeeping {of_shard}", both, keep_house, min(30.0, window_s)),
     ]
+    if roles.session_keeper:
+        keeping = f"keeping session documents {of_shard}"
+        services.append(Repeating(pod, roles.server, keeping, both, keep_sessions, min(1.0, window_s / 10)))
+    return services
 
 
 def erasing(pod: Pod, eraser: Eraser) -> Service:

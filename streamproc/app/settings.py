@@ -18,6 +18,7 @@ from streamproc.roles.consumer import ConsumePolicy
 from streamproc.roles.eraser import ErasePolicy
 from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
+from streamproc.roles.session_keeper import SessionPolicy
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import COLLECTION as MEASUREMENTS
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
@@ -151,6 +152,10 @@ class Settings(BaseModel):
     @property
     def flush_policy(self) -> FlushPolicy:
         return FlushPolicy(visibility_ms=_ms(self.flush_visibility_seconds))
+
+    @property
+    def session_policy(self) -> SessionPolicy:
+        return SessionPolicy(visibility_ms=_ms(self.flush_visibility_seconds))
 
     @property
     def erase_policy(self) -> ErasePolicy:

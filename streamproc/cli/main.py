@@ -25,6 +25,7 @@ _COMMANDS: Final = (
     "init",
     "publish",
     "segments",
+    "sessions",
     "status",
     "trends",
     "user",

@@ -9,6 +9,7 @@ MongoDB cannot upsert into a time-series collection, so a flush is five steps, o
     5. finish     look at each window in Redis once more: closed, or open again because it grew meanwhile
 
 Whoever dies between two steps leaves its windows in `taken`, whence they return to `open` when their time is up.
+Where session documents are kept, their sessions are noted before step 5: `session_keeper`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streamproc.core.details import Detail
 from streamproc.core.fold import Measurement, fold
 from streamproc.core.revisions import Decision, Stored, decide, write_number
+from streamproc.core.sessions import LastError, last_error_of
 from streamproc.core.windows import Windowing, WindowKey
 from streamproc.metrics import Metrics
 from streamproc.stores.mongo.insertion import Refused
 from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.windows import Taken, WindowStore
 
 logger = logging.getLogger(__name__)
@@ -59,10 +62,15 @@ class _Flush:
     inserted: dict[WindowKey, Stored] = field(default_factory=dict)
     revised: set[WindowKey] = field(default_factory=set)
     refused: set[WindowKey] = field(default_factory=set)
+    last_errors: dict[WindowKey, LastError] = field(default_factory=dict)
 
 
 class Flusher:
-    """Flushes the due windows of one shard. Any number of them may run at once, in any number of pods."""
+    """Flushes the due windows of one shard. Any number of them may run at once, in any number of pods.
+
+    Args:
+        behind: where to note whose hours were stored; None where no session documents are kept.
+    """
 
     def __init__(
         self,
@@ -71,7 +79,9 @@ class Flusher:
         windowing: Windowing,
         metrics: Metrics,
         policy: FlushPolicy,
+        behind: BehindSessions | None = None,
     ) -> None:
+        self._behind = behind
         self._windows = windows
         self._store = measurements
         self._windowing = windowing
@@ -110,7 +120,9 @@ class Flusher:
         for keys in _slices(flush.taken.keys):
             for key, segments in zip(keys, await self._fetch(flush, keys), strict=True):
                 if segments:
-                    flush.measurements[key] = fold(key, segments)
+                    measurement = flush.measurements[key] = fold(key, segments)
+                    if self._behind and measurement.aggregate.errors and (error := last_error_of(segments.values())):
+                        flush.last_errors[key] = error
 
     async def _fetch(self, flush: _Flush, keys: list[WindowKey]) -> list[dict[str, Detail]]:
         """The segments of windows. One that cannot be read is set aside like one that MongoDB refuses."""
@@ -151,11 +163,25 @@ class Flusher:
         }
         if not revisions:
             return
+        await self._note_sessions(flush, flush.measurements.keys() - flush.refused)
         verdicts = await self._windows.finish(revisions, flush.taken)
         erased = [
             flush.inserted[key] for key, verdict in verdicts.items() if verdict == "erased" and key in flush.inserted
         ]
         await self._store.delete(erased)
+        await self._note_sessions(flush, {one.key for one in erased})
+
+    async def _note_sessions(self, flush: _Flush, keys: Set[WindowKey]) -> None:
+        """Note that these windows' sessions are behind: also where nothing was inserted, since it may have been by one
+        who died before it could note that.
+        """
+        if self._behind is None or not keys:
+            return
+        errors: dict[str, LastError | None] = {}
+        for key in keys:
+            known = [one for one in (errors.get(key.session_id), flush.last_errors.get(key)) if one]
+            errors[key.session_id] = max(known, default=None)
+        await self._behind.note(errors)
 
     def _set_aside(self, flush: _Flush, key: WindowKey, error: ValueError) -> None:
         flush.refused.add(key)

@@ -12,7 +12,7 @@ import pytest
 from pages import names, section, snippets, table
 
 from streamproc.app import presence
-from streamproc.core import details, events, fold
+from streamproc.core import details, events, fold, rows, sessions
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
 from streamproc.core.events import MAX_ERROR_CHARACTERS, Event
@@ -21,11 +21,13 @@ from streamproc.core.ledger import LedgerTerms
 from streamproc.core.live import LiveRow
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo import collection
+from streamproc.stores.mongo import sessions as mongo_sessions
 from streamproc.stores.redis.keys import ShardKeys
 from streamproc.stores.redis.presence import SILENT_MS, LiveSum, PodReport
 from streamproc.stores.redis.shard import FORMAT_VERSION
 
 PAGE = "docs/formats.md"
+WORDS = {"datetime": "date", "str": "string", "int": "integer", "float": "double", "dict": "document"}
 EVENT_FIELDS = {field.encode_name: field for field in msgspec.structs.fields(Event)}
 
 
@@ -140,9 +142,21 @@ def test_document_fields_are_those_of_the_fold() -> None:
 def test_types_of_document_fields_are_those_of_the_fold() -> None:
     made = document()
     flat = made | {f"metadata.{name}": value for name, value in made["metadata"].items()}
-    word = {"datetime": "date", "str": "string", "int": "integer", "float": "double", "dict": "document"}
     for name, kind, *_ in table(section(PAGE, "Measurement")):
-        assert word[type(flat[name.strip("`")]).__name__] == kind, name
+        assert WORDS[type(flat[name.strip("`")]).__name__] == kind, name
+
+
+def test_fields_of_session_metrics_are_those_that_are_kept() -> None:
+    hour = rows.document_of(fold.fold(WindowKey(0, "kan-11", "s", "u"), {"a": Detail(1, 2, 3, 4, 9, 1, 1, "he", "en")}))
+    kept = sessions.work_out(None, [hour], sessions.LastError(1, "timeout"), sessions.SETTLED_AFTER_MS + 1)
+    assert kept is not None
+    made = {"source": collection.COLLECTION, **kept.document()}
+    assert names(PAGE, "Session metrics") == list(made)
+    from_windows = [name for name in made if name not in ("source", "last_error", "settled", "version")]
+    assert list(made["settled"]) == from_windows
+    for name, kind, *_ in table(section(PAGE, "Session metrics")):
+        assert WORDS[type(made[name.strip("`")]).__name__] == kind, name
+    assert f"`{mongo_sessions.FIELD}`" in section(PAGE, "Session metrics")
 
 
 def test_collection_options_are_those_of_the_code() -> None:

@@ -98,6 +98,7 @@ class OneShard:
         measurements: Any = None,
         windowing: Windowing = WINDOWING,
         visibility_ms: int = 60_000,
+        behind: Any = None,
     ) -> Flusher:
         return Flusher(
             windows or self.windows(windowing),
@@ -105,6 +106,7 @@ class OneShard:
             windowing,
             self.metrics,
             FlushPolicy(visibility_ms=visibility_ms),
+            behind,
         )
 
     def janitor(self, windowing: Windowing = WINDOWING, **policy: Any) -> Janitor:

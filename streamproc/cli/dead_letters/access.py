@@ -1,16 +1,12 @@
-"""What the commands on dead letters share: their options, the way to the servers, a sign of life on long work."""
+"""What the commands on dead letters share: their options, the way to the servers."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from streamproc.app.connections import Connections
 from streamproc.app.settings import Settings
@@ -19,7 +15,6 @@ from streamproc.core.commits import Reason
 from streamproc.stores.redis.dead_letters import DeadLetterStore
 
 _MOST: Final = 2**64
-_LINE_EVERY_S: Final = 5.0
 
 Stores = Sequence[DeadLetterStore]
 T = TypeVar("T")
@@ -73,29 +68,3 @@ def of_shard(stores: Stores, shard: int | None) -> Stores:
     if shard >= len(stores):
         raise click.UsageError(f"--shard {shard}: the shards are 0 to {len(stores) - 1}")
     return [stores[shard]]
-
-
-class SignOfLife:
-    """Tells on standard error how far long work has come: a bar on a terminal, elsewhere a line every few seconds."""
-
-    def __init__(self, what: str, total: int) -> None:
-        console = Console(stderr=True)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task(what, total=total)
-        self._what, self._total, self._done = what, total, 0
-        self._next_line_s = time.monotonic() + _LINE_EVERY_S
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
-
-    def advance(self, letters: int) -> None:
-        self._done += letters
-        self._bar.advance(self._task, letters)
-        if self._bar.disable and time.monotonic() >= self._next_line_s:
-            self._next_line_s = time.monotonic() + _LINE_EVERY_S
-            click.echo(f"{self._what}: {self._done} of {self._total}", err=True)

@@ -14,7 +14,6 @@ from streamproc.app.settings import Settings
 from streamproc.cli.dead_letters import shown
 from streamproc.cli.dead_letters.access import (
     LETTER_ID,
-    SignOfLife,
     Stores,
     json_option,
     reason_option,
@@ -23,6 +22,7 @@ from streamproc.cli.dead_letters.access import (
 )
 from streamproc.cli.dead_letters.judging import Judge, Ready
 from streamproc.cli.dead_letters.selection import find, tell_unknown
+from streamproc.cli.sign_of_life import SignOfLife
 from streamproc.core.replay import Refusal, written
 from streamproc.stores.redis.dead_letters import Letter
 

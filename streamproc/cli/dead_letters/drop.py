@@ -13,7 +13,6 @@ from streamproc.app.settings import Settings
 from streamproc.cli.dead_letters import shown
 from streamproc.cli.dead_letters.access import (
     LETTER_ID,
-    SignOfLife,
     Stores,
     json_option,
     reason_option,
@@ -21,6 +20,7 @@ from streamproc.cli.dead_letters.access import (
     shard_option,
 )
 from streamproc.cli.dead_letters.selection import Selection, Wanted, require_one_kind, tell_unknown
+from streamproc.cli.sign_of_life import SignOfLife
 
 
 class _Found(NamedTuple):

@@ -14,8 +14,9 @@ import orjson
 
 from streamproc.app.settings import Settings
 from streamproc.cli.dead_letters import shown
-from streamproc.cli.dead_letters.access import SignOfLife, Stores, reason_option, run
+from streamproc.cli.dead_letters.access import Stores, reason_option, run
 from streamproc.cli.dead_letters.selection import Wanted
+from streamproc.cli.sign_of_life import SignOfLife
 
 
 @click.command(epilog="Example: streamproc dead-letters export --reason too_late --output too-late.jsonl")

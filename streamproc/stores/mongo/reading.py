@@ -23,7 +23,7 @@ from streamproc.core.rows import Document, epoch_ms, key_of, naive_date
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.collection import COLLECTION
 
-# A server that says nothing for so long counts as away. It bounds silence, not answers: what is much comes in batches.
+# It bounds silence, not answers: what is much comes in batches.
 _SILENCE_S: Final = 1.5
 _BATCH: Final = 1000
 _AS_STORED: Final[CodecOptions[Any]] = CodecOptions(tz_aware=False)
@@ -38,15 +38,25 @@ FIELDS: Final = dict.fromkeys(
     ),
     1,
 ) | {"_id": 0}
+# What the totals of a session are made of.
+_SUMMED: Final = {
+    name: 1
+    for name in FIELDS
+    if name not in ("latency_histogram", "p50_total_ms", "p95_total_ms", "p99_total_ms", "_id")
+} | {"_id": 0}
 
 
 class MeasurementReader:
     """Reads the measurements of one database, of any client of pymongo.
 
     All of it raises pymongo.errors.PyMongoError, within some two seconds where the server is away.
+
+    Args:
+        silence_s: a server that says nothing for so long counts as away.
     """
 
-    def __init__(self, database: AsyncDatabase[Any]) -> None:
+    def __init__(self, database: AsyncDatabase[Any], silence_s: float = _SILENCE_S) -> None:
+        self._silence_s = silence_s
         self._collection = database[COLLECTION].with_options(
             codec_options=_AS_STORED, read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority")
         )
@@ -62,6 +72,11 @@ class MeasurementReader:
     async def of_session(self, session_id: str, since_ms: int, until_ms: int) -> list[Document]:
         """Of the session's windows that start in ``[since_ms, until_ms)``."""
         return await self._find({"metadata.session_id": session_id, **_between(since_ms, until_ms)})
+
+    async def of_sessions(self, session_ids: Collection[str], since_ms: int) -> list[Document]:
+        """Of these sessions' windows that start at `since_ms` or later: what their totals are made of."""
+        query = {"metadata.session_id": {"$in": list(session_ids)}, "timestamp": {"$gte": naive_date(since_ms)}}
+        return await self._find(query, _SUMMED) if session_ids else []
 
     async def of_start(self, start_ms: int) -> list[Document]:
         """Of all windows that start then."""
@@ -86,20 +101,20 @@ class MeasurementReader:
         return [epoch_ms(date) for date in await self._values("$timestamp", query)]
 
     async def _values(self, name: str, query: Mapping[str, Any]) -> list[Any]:
-        with pymongo.timeout(_SILENCE_S):
+        with pymongo.timeout(self._silence_s):
             pipeline: list[dict[str, Any]] = [{"$match": query}, {"$group": {"_id": name}}]
             async with await self._collection.aggregate(pipeline) as cursor:
                 return [document["_id"] async for document in cursor]
 
-    async def _find(self, query: Mapping[str, Any]) -> list[Document]:
-        return [document async for batch in self._batches(query) for document in batch]
+    async def _find(self, query: Mapping[str, Any], fields: Mapping[str, int] = FIELDS) -> list[Document]:
+        return [document async for batch in self._batches(query, fields) for document in batch]
 
-    async def _batches(self, query: Mapping[str, Any]) -> AsyncIterator[list[Document]]:
+    async def _batches(self, query: Mapping[str, Any], fields: Mapping[str, int]) -> AsyncIterator[list[Document]]:
         """Whole batches are decoded at once: one call into C for a thousand documents."""
-        cursor = self._collection.find_raw_batches(query, FIELDS, batch_size=_BATCH)
+        cursor = self._collection.find_raw_batches(query, fields, batch_size=_BATCH)
         try:
             while True:
-                with pymongo.timeout(_SILENCE_S):
+                with pymongo.timeout(self._silence_s):
                     raw = await anext(cursor, None)
                 if raw is None:
                     return

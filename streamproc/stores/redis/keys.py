@@ -40,6 +40,8 @@ class ShardKeys:
         self.suspects = f"{tagged}suspects"
         self.pods = f"{tagged}pods"
         self.heard = f"{tagged}heard"
+        self.behind = f"{tagged}behind"
+        self.last_errors = f"{tagged}last_errors"
 
     def turn(self, task: str) -> str:
         """Exists while a task that one pod does for all need not be done again."""

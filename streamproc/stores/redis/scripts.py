@@ -47,6 +47,8 @@ class Script:
 
 AGREE_KEY: Final = Script("agree_key")
 AGREE_LAYOUT: Final = Script("agree_layout")
+BEHIND: Final = Script("behind")
+CAUGHT_UP: Final = Script("caught_up")
 CLAIM: Final = Script("claim")
 COMMIT: Final = Script("commit")
 ENSURE_GROUP: Final = Script("ensure_group")
@@ -66,6 +68,7 @@ SERVER: Final = Script("server")
 STAND: Final = Script("stand")
 SURVEY: Final = Script("survey")
 SUSPECT: Final = Script("suspect")
+TAKE_BEHIND: Final = Script("take_behind")
 TAKE_DUE: Final = Script("take_due")
 TELL: Final = Script("tell")
 TRIM: Final = Script("trim")
@@ -73,6 +76,8 @@ WRITE_OFF: Final = Script("write_off")
 ALL: Final = (
     AGREE_KEY,
     AGREE_LAYOUT,
+    BEHIND,
+    CAUGHT_UP,
     CLAIM,
     COMMIT,
     ENSURE_GROUP,
@@ -92,6 +97,7 @@ ALL: Final = (
     STAND,
     SURVEY,
     SUSPECT,
+    TAKE_BEHIND,
     TAKE_DUE,
     TELL,
     TRIM,

@@ -1,0 +1,1 @@
+"""Session documents as their owners have them, and the proof at scale: ``python -m tests.sessions``."""
