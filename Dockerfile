@@ -12,7 +12,8 @@ RUN pip --python /opt/streamproc/bin/python install .
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="streamproc" \
-      org.opencontainers.image.description="Exact hourly metrics of live-dubbing segments, from Redis Streams to MongoDB"
+      org.opencontainers.image.description="Exact hourly metrics of live-dubbing segments, from Redis Streams to MongoDB" \
+      org.opencontainers.image.version="0.1.0"
 # A numeric user, so that Kubernetes can verify runAsNonRoot without reading /etc/passwd of the image.
 RUN groupadd --system --gid 10001 streamproc \
  && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin streamproc \

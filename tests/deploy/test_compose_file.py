@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from importlib.metadata import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,6 +17,7 @@ from product import check_command, check_settings
 from streamproc import __version__
 
 DRAIN_SECONDS = 10
+SECRET = "a-secret-of-some-length"
 
 
 def compose() -> Object:
@@ -69,18 +72,52 @@ def test_nothing_of_ours_starts_before_the_stores_are_healthy_and_initialised() 
     assert {name: service["depends_on"] for name, service in ours().items()} == {
         "init": {"redis": healthy, "mongo": healthy},
         "worker": {"redis": healthy, "mongo": healthy, "init": done},
+        "web": {"redis": healthy, "mongo": healthy, "init": done},
         "publish": {"redis": healthy, "init": done},
     }
 
 
 def test_every_volume_is_declared_and_used() -> None:
+    mounts = [mount.split(":")[0] for service in services().values() for mount in service.get("volumes", [])]
+    assert {source for source in mounts if not source.startswith("./")} == compose()["volumes"].keys()
+
+
+def test_every_file_that_is_mounted_exists_and_is_not_written_to() -> None:
     mounts = [mount.split(":") for service in services().values() for mount in service.get("volumes", [])]
-    assert {volume for volume, _ in mounts} == compose()["volumes"].keys()
+    files = [mount for mount in mounts if mount[0].startswith("./")]
+    assert files
+    for source, _, *mode in files:
+        assert (ROOT / source).exists(), source
+        assert mode == ["ro"]
+
+
+def test_every_secret_is_a_file_outside_the_repository() -> None:
+    secrets = compose()["secrets"]
+    used = {name for service in services().values() for name in service.get("secrets", [])}
+    assert used == secrets.keys()
+    assert {str(Path(secret["file"]).parent) for secret in secrets.values()} == {"secrets"}
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_lines_at_the_top_make_every_secret(tmp_path: Path) -> None:
+    top = [line.removeprefix("#   ") for line in (ROOT / "docker-compose.yml").read_text().splitlines()]
+    lines = [line for line in top if line.startswith(("mkdir", "for name in"))]
+    subprocess.run(["sh", "-euc", "\n".join(lines)], cwd=tmp_path, check=True)
+    made = {path.name: path.read_text().strip() for path in (tmp_path / "secrets").iterdir()}
+    assert made.keys() == compose()["secrets"].keys()
+    assert all(len(value) == 64 for value in made.values())
+    check_settings(ours()["web"]["environment"], {f"/run/secrets/{name}": value for name, value in made.items()})
+
+
+def test_whoever_is_reached_from_outside_is_reached_from_this_machine_alone() -> None:
+    ports = {name: service["ports"] for name, service in services().items() if "ports" in service}
+    assert ports.keys() == {"worker", "web", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for listed in ports.values() for port in listed)
 
 
 def test_every_image_is_pinned_to_a_version() -> None:
     for service in services().values():
-        assert re.search(r":\d+\.\d+[\w.-]*$", service["image"])
+        assert re.search(r":v?\d+\.\d+[\w.-]*$", service["image"])
 
 
 def test_the_image_is_this_version_and_the_one_that_kubernetes_runs() -> None:
@@ -108,7 +145,7 @@ def test_redis_keeps_what_it_holds() -> None:
 
 def test_every_environment_is_valid_settings() -> None:
     for service in ours().values():
-        check_settings(service["environment"])
+        check_settings(service["environment"], {f"/run/secrets/{name}": SECRET for name in service["secrets"]})
 
 
 def test_urls_name_services() -> None:
@@ -124,12 +161,11 @@ def test_every_command_exists() -> None:
 
 
 def test_no_secret_is_written_down() -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
-    assert not re.search(r"password|secret|token|://[^/\s]*@", strip_comments(text), re.IGNORECASE)
-
-
-def strip_comments(text: str) -> str:
-    return re.sub(r"#.*", "", text)
+    """Whatever is named like one is the path of a file."""
+    variables = [item for service in services().values() for item in service.get("environment", {}).items()]
+    named = {name: value for name, value in variables if re.search("PASSWORD|SECRET|TOKEN|KEY", name)}
+    assert all(name.endswith("_FILE") and value.startswith("/run/secrets/") for name, value in named.items())
+    assert not re.search(r"://[^/\s]*@", (ROOT / "docker-compose.yml").read_text())
 
 
 def test_our_containers_are_confined() -> None:

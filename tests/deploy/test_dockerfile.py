@@ -18,6 +18,9 @@ import pytest
 from manifests import ROOT, load_all
 from product import SETTINGS
 
+from streamproc import __version__
+from streamproc.embedded import EmbeddedServer
+
 DOCKERFILE = ROOT / "Dockerfile"
 BUILD_TOOLS = r"\b(apt-get|apk|gcc|g\+\+|make|build-essential|pip3? install|uv|poetry|hatch|-dev)\b"
 
@@ -122,8 +125,68 @@ def test_the_entrypoint_is_the_program() -> None:
 
 
 def test_the_image_is_labelled() -> None:
-    labels = " ".join(arguments("LABEL", stages()[-1]))
-    assert re.findall(r'org\.opencontainers\.image\.(\w+)="[^"]+"', labels) == ["title", "description"]
+    labels = dict(
+        re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', " ".join(arguments("LABEL", stages()[-1])))
+    )
+    assert labels.keys() == {"title", "description", "version"}
+    assert labels["version"] == __version__
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the steps of the build stage put the environment, in a scratch folder, from what the context lets in.
+
+    What the product depends on is that of the tests: here it matters what of *us* gets into the image.
+    """
+    folder = tmp_path_factory.mktemp("image")
+    source, target = folder / "src", folder / "streamproc"
+    for argument in arguments("COPY", stages()[0]):
+        *names_of, place = argument.split()
+        for name in names_of:
+            copy_from_the_context(name, source / place / (Path(name).name if place == "./" else ""))
+    tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for step in arguments("RUN", stages()[0]):
+        command = step.replace("/opt/streamproc", str(target)).replace(" install ", " install --quiet --no-deps ")
+        subprocess.run(["sh", "-euc", command], cwd=source, check=True, env={**os.environ, "PATH": tools})
+    (packages,) = target.glob("lib/*/site-packages")
+    (packages / "dependencies.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
+    return target
+
+
+def copy_from_the_context(name: str, place: Path) -> None:
+    """COPY of one file or folder, without what .dockerignore keeps out."""
+    files = [ROOT / name] if (ROOT / name).is_file() else (path for path in (ROOT / name).rglob("*") if path.is_file())
+    for path in files:
+        if not ignored(str(path.relative_to(ROOT))):
+            to = place if path == ROOT / name else place / path.relative_to(ROOT / name)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+
+
+def test_what_the_build_installs_works_without_the_repository(
+    installed: Path, valkey: EmbeddedServer, mongod: EmbeddedServer, mongo_database_name: str, tmp_path: Path
+) -> None:
+    """Scripts and the dashboard's files among it: `init` runs some, the wheel's list is asked for all."""
+    variables = {
+        "STREAMPROC_REDIS_URL": valkey.url,
+        "STREAMPROC_PREFIX": mongo_database_name,
+        "STREAMPROC_MONGODB_URL": mongod.url,
+        "STREAMPROC_MONGODB_DATABASE": mongo_database_name,
+    }
+    (entrypoint,) = arguments("ENTRYPOINT", stages()[-1])
+    program = str(installed / "bin" / json.loads(entrypoint)[0])
+    answer = subprocess.run([program, "init"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "ready: stream, group, collection and indexes exist\n"
+    (package,) = installed.glob("lib/*/site-packages/streamproc")
+    there = {path.relative_to(package) for path in package.rglob("*") if "__pycache__" not in path.parts}
+    here = {path.relative_to(ROOT / "streamproc") for path in (ROOT / "streamproc").rglob("*")}
+    assert there == {path for path in here if "__pycache__" not in path.parts}
+
+
+def test_no_pip_gets_into_the_image(installed: Path) -> None:
+    assert not list(installed.glob("bin/pip*"))
+    assert not list(installed.glob("lib/*/site-packages/pip"))
 
 
 @contextmanager

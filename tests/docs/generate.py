@@ -1,6 +1,6 @@
-"""The pages that are generated from the code: docs/metrics.md and docs/settings.md.
+"""What is generated: docs/metrics.md and docs/settings.md from the code, the PrometheusRule from the rules.
 
-`make docs` (``python -m tests.docs.generate``) writes them; test_generated_pages.py compares them with the code.
+`make docs` (``python -m tests.docs.generate``) writes them; tests compare them with what they are made from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,19 @@ from streamproc.metrics import LATENCY_BOUNDS_US, LIMITING_SETTINGS, OUTCOMES, L
 from streamproc.web.measuring import WebMetrics
 
 DOCS = Path(__file__).parents[2] / "docs"
+MONITORING = DOCS.parent / "k8s" / "base" / "monitoring"
 _SCRAPED_AS = {"counter": "{}_total", "info": "{}_info"}
+
+_PROMETHEUS_RULE = """\
+# Generated from rules.yaml by `make docs`; a test compares them.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: streamproc
+  labels:
+    app.kubernetes.io/name: streamproc
+spec:
+"""
 
 _METRICS_PAGE = """\
 # Metrics
@@ -157,12 +169,21 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
+def prometheus_rule() -> str:
+    """The alerts as the Prometheus operator wants them. kustomize cannot put a file of its own form into an object."""
+    head, _, rules = (MONITORING / "rules.yaml").read_text().partition("groups:\n")
+    assert rules, head
+    indented = "".join(f"  {line}" if line.strip() else line for line in rules.splitlines(keepends=True))
+    return f"{_PROMETHEUS_RULE}  groups:\n{indented}"
+
+
 PAGES = {"metrics.md": metrics_page, "settings.md": settings_page}
 
 
 def main() -> None:
     for name, page in PAGES.items():
         (DOCS / name).write_text(page())
+    (MONITORING / "prometheus-rule.yaml").write_text(prometheus_rule())
 
 
 if __name__ == "__main__":
