@@ -8,7 +8,7 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/streamproc
 COPY pyproject.toml README.md ./
 COPY streamproc/ streamproc/
-RUN pip --python /opt/streamproc/bin/python install .
+RUN pip --python /opt/streamproc/bin/python install "./[archive]"
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="streamproc" \

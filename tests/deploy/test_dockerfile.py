@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -130,6 +131,12 @@ def test_the_image_is_labelled() -> None:
     )
     assert labels.keys() == {"title", "description", "version"}
     assert labels["version"] == __version__
+
+
+def test_the_extras_that_are_installed_exist() -> None:
+    (extras,) = re.findall(r'install "\./\[([\w,]+)\]"', " ".join(arguments("RUN", stages()[0])))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
 
 
 @pytest.fixture(scope="module")

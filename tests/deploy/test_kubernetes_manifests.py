@@ -269,6 +269,12 @@ def test_jobs_at_fixed_times_never_run_twice_at_once(name: str) -> None:
         assert job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_days_are_archived_where_there_is_an_archive(name: str) -> None:
+    suspended = one(overlay(name), "CronJob", "streamproc-archive")["spec"]["suspend"]
+    assert suspended is ("STREAMPROC_ARCHIVE_URL" not in config(name))
+
+
 # What refers to what
 
 
