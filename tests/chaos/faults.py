@@ -12,7 +12,7 @@ from .mongodb_faults import keep_mongodb_away, kill_mongod, step_down
 from .network_faults import drop_replies, silence_redis, slow_and_cut, to_mongodb, to_redis
 from .redis_faults import empty_redis, fill_memory, kill_redis, promote_replica
 from .requests import MONGODB_REQUESTS, REDIS_REQUESTS
-from .scene import FORGETFUL, Scene
+from .scene import FORGETFUL, SMALL_BATCHES, Scene
 from .stage import Stage
 from .worker_faults import flood, freeze_worker, kill_worker, scale, start_worker_with_wrong_clock
 
@@ -32,7 +32,7 @@ FAULTS: Final = (
     Fault("worker frozen", freeze_worker, _SHORT_MEMORY),
     Fault("workers come and go", scale, _SHORT_MEMORY),
     Fault("worker's clock an hour wrong", start_worker_with_wrong_clock, _SHORT_MEMORY),
-    Fault("load five times as high", flood, _SHORT_MEMORY),
+    Fault("load five times as high", flood, Scene({**FORGETFUL, **SMALL_BATCHES})),
     Fault("redis killed", kill_redis),
     Fault("replica promoted without the tail", promote_replica),
     Fault("redis emptied", empty_redis),

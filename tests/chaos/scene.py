@@ -22,6 +22,8 @@ SETTINGS: Final = {
 #: Where publishers are never held up, details are forgotten and entries trimmed while the fault goes on. (Late segments
 #: are at most half a horizon late: publishers may fall behind by the other half before one becomes too late.)
 FORGETFUL: Final = {"LATE_HORIZON_SECONDS": "14", "STREAM_RETENTION_SECONDS": "10"}
+#: Batches so small that two workers count some 150 entries a second over a slow network.
+SMALL_BATCHES: Final = {"COMMIT_MAX_EVENTS": "10"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,15 @@ def _clock_is_wrong(worker: Worker, shift_s: float) -> bool:
 
 
 async def flood(stage: Stage) -> int:
-    """Five times the load for some seconds."""
-    async with stage.load(stage.scene.rate * (_FLOOD - 1)):
-        await stage.pause(4, 7)
-    return 1
+    """Five times what the workers can count at that time: a backlog grows for some seconds, and is worked off.
+
+    All their requests are slow meanwhile, and with the scene's small batches they just keep up with its rate.
+    """
+    stage.redis_proxy.latency_s = (0.1, 0.15)
+    try:
+        async with stage.load(stage.scene.rate * (_FLOOD - 1)):
+            await stage.pause(4, 7)
+            seen = await stage.survey()
+    finally:
+        stage.redis_proxy.latency_s = (0.0, 0.0)
+    return int(seen is not None and seen.lag_entries > stage.scene.rate)
