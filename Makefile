@@ -12,8 +12,9 @@ PYTEST := $(BIN)/python -m pytest
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
 
+# Most tests wait: for windows to close, for processes to start. Four at once keep two cores at work.
 test: check
-	$(PYTEST) tests -n 2 --dist loadfile
+	$(PYTEST) tests -n 4 --dist loadfile --no-loadscope-reorder
 
 unit: $(VENV)/.test
 	$(PYTEST) tests/unit tests/property -n 2 -q -p no:cacheprovider

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pymongo
 import pytest
@@ -24,6 +25,19 @@ REDIS_SERVERS = ["valkey", "redis7"] if _REDIS_7_WANTED else ["valkey"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _BROWSER_WANTED = CHROMIUM is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
 collect_ignore = [] if _BROWSER_WANTED else ["web/test_dashboard.py"]
+
+#: The kinds of tests whose files take longest: begun first, they do not keep one process busy when all others are done.
+_LONG_FILES: Final = ("simulation", "chaos", "fault", "docs", "integration", "web")
+
+
+def pytest_configure() -> None:
+    # Whoever starts `make test &` from a script has the shell ignore SIGINT, and with it whatever is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {kind: rank for rank, kind in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
 
 
 def pytest_report_header() -> list[str]:

@@ -40,6 +40,8 @@ SHORT: Final = {
     "COMMIT_INTERVAL_SECONDS": "0.1",
 }
 PATIENCE_S: Final = 40.0
+#: A command takes a second or two, but on a machine that is used by others much longer; below the limit of a test.
+_COMMAND_S: Final = 90.0
 _LOOK_S: Final = 0.05
 
 
@@ -224,6 +226,19 @@ async def leave(worker: Worker) -> tuple[int, str]:
     await until(partial(_has_ended, worker), lambda: f"still here after SIGTERM\n{worker.log_tail(60)}", patience_s=10)
     assert worker.ended is not None
     return worker.ended, worker.log_tail(10_000)
+
+
+async def outcome(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """What a command says on standard output and standard error until it ends.
+
+    One that does not end is killed: what it leaves behind would fail another test than this.
+    """
+    try:
+        return await asyncio.wait_for(process.communicate(), _COMMAND_S)
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
 
 
 async def get(worker: Worker, path: str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 from erasing import traces
-from pods import Pods, pods, until
+from pods import Pods, outcome, pods, until
 from time_series import measurement
 
 from streamproc.app.settings import PREFIX
@@ -60,7 +60,7 @@ class Officer:
 
     async def run(self, *arguments: str, **variables: str) -> Ended:
         process = await self.start(*arguments, **variables)
-        out, log = await process.communicate()
+        out, log = await outcome(process)
         assert process.returncode is not None
         assert self.user not in log.decode()
         return Ended(process.returncode, out.decode(), log.decode())
@@ -206,7 +206,7 @@ async def _send(officer: Officer, number: int) -> int | None:
 
     await until(between)
     process.send_signal(number)
-    await process.communicate()
+    await outcome(process)
     return process.returncode
 
 
@@ -279,7 +279,7 @@ async def test_a_worker_that_would_not_recognise_the_erased_says_so_and_ends(
     officer: Officer, key: str, found: str
 ) -> None:
     assert (await officer.run("init")).code == 0
-    ended = await asyncio.wait_for(officer.run("worker", "--port", "0", ERASURE_KEY=key), 30)
+    ended = await officer.run("worker", "--port", "0", ERASURE_KEY=key)
     assert ended.code == 1
     assert f"this process has {found} ERASURE_KEY" in ended.log
     assert "Give it the ERASURE_KEY of the others" in ended.log

@@ -17,7 +17,7 @@ from typing import Any
 import pymongo
 import pytest
 import redis
-from pods import Pods, get, leave, pods, troubles, until
+from pods import Pods, get, leave, outcome, pods, troubles, until
 from provoking import (
     SECRET,
     Provoke,
@@ -295,6 +295,6 @@ async def run(system: Pods, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await asyncio.wait_for(process.communicate(), 60)
+    _, said = await outcome(process)
     assert process.returncode is not None
     return process.returncode, said.decode()

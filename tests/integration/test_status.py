@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 import pytest
-from pods import Pods, get, kill, leave, pods, until
+from pods import Pods, get, kill, leave, outcome, pods, until
 
 from streamproc.answers.overview import overview
 from streamproc.answers.overview_results import Overview
@@ -49,7 +49,7 @@ async def start(system: Pods, *options: str, **variables: str) -> asyncio.subpro
 
 async def status(system: Pods, *options: str, **variables: str) -> Ended:
     process = await start(system, *options, **variables)
-    out, said = await asyncio.wait_for(process.communicate(), 30)
+    out, said = await outcome(process)
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), said.decode())
 
@@ -276,7 +276,7 @@ async def test_watching_as_json_prints_a_line_for_each_look_until_ctrl_c(system:
     looks = [msgspec.json.decode(await process.stdout.readline(), type=Overview) for _ in range(3)]
     assert looks[0].at < looks[1].at < looks[2].at
     process.send_signal(signal.SIGINT)
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await outcome(process)
     assert (process.returncode, "Traceback" in said.decode()) == (130, False)
 
 
@@ -286,8 +286,8 @@ async def test_a_reader_of_a_watch_may_leave(system: Pods) -> None:
     assert process.stderr is not None
     await process.stdout.readline()
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
-    said = await asyncio.wait_for(process.stderr.read(), 30)
-    assert (await process.wait(), said) == (0, b"")
+    _, said = await outcome(process)
+    assert (process.returncode, said) == (0, b"")
 
 
 async def test_redis_away_is_told_with_its_remedy_and_exit_code_1(system: Pods) -> None:

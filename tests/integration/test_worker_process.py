@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pods import Pods, get, leave, metrics, pods, troubles, until
+from pods import Pods, get, leave, metrics, outcome, pods, troubles, until
 
 from streamproc.embedded import EmbeddedServer, start_valkey
 from streamproc.stores.mongo.collection import COLLECTION
@@ -270,7 +270,7 @@ async def run_to_its_end(system: Pods, *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await outcome(process)
     assert process.returncode is not None
     return process.returncode, said.decode()
 
