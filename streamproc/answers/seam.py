@@ -1,18 +1,21 @@
 """Where Redis and MongoDB join: each window once, with all that was counted of it before the question was asked.
 
-A window is in Redis, in MongoDB, or in both, and moves while it is asked about. So: **Redis first, then MongoDB, and of
-a window in both more segments win.** Windows only grow, and are told apart by their key, so none can come twice, and
-what is left to show is that none goes missing, and none is older than it was when Redis was asked.
+A window is in Redis, in MongoDB, or in both, and moves while it is asked about. So: **Redis says first which windows
+there are, then both are read, and of a window in both more segments win.** Windows only grow, and are told apart by
+their key, so none can come twice, and what is left to show is that none goes missing, and none is older than it was
+when Redis was asked.
 
 Redis says of each window that it names, at one moment (`stand.lua`), its size, and whether a flush is to come: whether
 it is in `open` or `taken`. What had been counted of it by then, if
 
-*   a flush is to come: is in Redis, and is read from there. If it is gone when it comes to that, then the janitor
-    forgot it, which it does only with what MongoDB holds, and MongoDB is asked later still; or its user was erased.
+*   a flush is to come: is in Redis, and is read from there, while MongoDB is asked for all the others. If it is gone
+    when it comes to that, then the janitor forgot it, which it does only with what MongoDB holds: if MongoDB answered
+    too early to have it, it is asked once more. Or its user was erased.
 *   no flush is to come: is in MongoDB, since a flusher moves a window to `closed` only while it has as many segments as
     the flusher stored; a majority has them, and a majority is what is read. The measurement may be replaced while the
-    query runs, and its cursor miss both: then MongoDB seems not to have it, and it is read from Redis after all; or
-    from MongoDB once more, if it is gone there, too. So also where MongoDB lost what it had, and Redis still has it.
+    query runs, and its cursor find neither, or the lower one: then MongoDB seems to be behind, and the window is read
+    from Redis after all; or from MongoDB once more, if it is gone there, too. So also where MongoDB lost what it had,
+    and Redis still has it.
 *   Redis names no such window: is in MongoDB, or was never counted. Names are in their index from the first segment of
     the window until it is forgotten, and what is forgotten changes no more.
 
@@ -110,22 +113,31 @@ class Seam:
         return await look(reader)
 
     async def join(self, sight: Sight, ask: Ask, *, otherwise: Look | None = None) -> Found:
-        """Read from Redis what is not stored, ask MongoDB for the rest, and join them.
+        """Read from Redis what is not stored, ask MongoDB for the rest at the same time, and join them.
 
         Args:
             otherwise: how to look again if MongoDB is away, where the first look was for unsettled windows alone.
         """
         missing = list(sight.missing)
-        kept = await self._read([one for one in sight.seen if not one.stand.settled], missing)
-        stored = await self._stored(ask, missing)
+        unsettled = [one for one in sight.seen if not one.stand.settled]
+        kept, stored = await asyncio.gather(self._read(unsettled, missing), self._stored(ask, missing))
         if stored is None:
             seen = (await self.look(otherwise, sight.readers)).seen if otherwise else sight.seen
             return Found(await self._without_mongodb(seen, kept, missing), missing)
         behind = [one for one in sight.seen if one.stand.key not in kept and one.stand.size > _size(stored, one)]
         kept |= await self._read(behind, missing)
-        if gone := {one.stand.key for one in behind if one.stand.key not in kept.keys() | stored.keys()}:
-            stored |= await self._stored(lambda measurements: measurements.of_windows(gone), missing) or {}
+        if gone := {one.stand.key for one in behind} - kept.keys():
+            stored = await self._once_more(gone, stored, missing)
         return Found(_joined(kept, stored), missing)
+
+    async def _once_more(
+        self, keys: set[WindowKey], stored: dict[WindowKey, Document], missing: list[Missing]
+    ) -> dict[WindowKey, Document]:
+        """What MongoDB holds now of these windows, which Redis has forgotten: nothing, if their user was erased."""
+        anew = await self._stored(lambda measurements: measurements.of_windows(keys), missing)
+        if anew is None:
+            return stored
+        return {key: document for key, document in stored.items() if key not in keys} | anew
 
     async def _without_mongodb(
         self, seen: Sequence[Seen], kept: dict[WindowKey, Document], missing: list[Missing]

@@ -18,7 +18,7 @@ from streamproc.stores.mongo.collection import COLLECTION
 
 NO_HORIZON = Windowing(length_ms=WINDOWING.length_ms, grace_ms=1, quiet_ms=1, horizon_ms=1)
 #: A service looks at most so often for one question; one more, and nothing happens meanwhile.
-LOOKS = 6
+LOOKS = 9
 
 Happening = Callable[[OneShard], Awaitable[None]]
 every_question = pytest.mark.parametrize("question", QUESTIONS)
@@ -228,21 +228,22 @@ async def test_more_segments_win_where_redis_lost_some(shard: OneShard, question
     assert (row.segments, row.state) == (2, "final")  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("found", [0, 1], ids=["neither is found", "the lower is found"])
 @pytest.mark.parametrize("question", ["hourly", "trends", "user"])
 async def test_a_measurement_missed_while_it_was_replaced_and_then_forgotten_in_redis_is_asked_for_again(
-    shard: OneShard, question: str
+    shard: OneShard, question: str, found: int
 ) -> None:
     """A cursor is no snapshot: it may come too early for the new measurement, and too late for the old one."""
-    await shard.store("a", "b")
     asked = service_of(shard)
     measurements: Any = asked._seam.measurements
-    find = measurements._find
+    await shard.store("a")
+    lower = await measurements.of_session("s-1", 0, 2**43)
+    await shard.store("b")
 
-    async def missing(_query: Any) -> list[Any]:
-        measurements._find = find
+    async def missed(*_: Any) -> list[Any]:
         await forgotten(shard)
-        return []
+        return list(lower[:found])
 
-    measurements._find = missing
+    measurements.of_channel = measurements.of_user = missed
     (row,) = await QUESTIONS[question](asked)
     assert row.segments == 2

@@ -9,7 +9,9 @@ Documents come as they are stored, all of a window that there are, with dates wi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 import bson
@@ -26,6 +28,9 @@ from streamproc.stores.mongo.collection import COLLECTION
 # It bounds silence, not answers: what is much comes in batches.
 _SILENCE_S: Final = 1.5
 _BATCH: Final = 1000
+#: Each takes a connection.
+_PARTS: Final = 4
+_DAY_MS: Final = 86_400_000
 _AS_STORED: Final[CodecOptions[Any]] = CodecOptions(tz_aware=False)
 # What an answer is made of. Means are left out (they come from sums), and what only writers look at.
 FIELDS: Final = dict.fromkeys(
@@ -63,11 +68,11 @@ class MeasurementReader:
 
     async def of_channel(self, channel_id: str, since_ms: int, until_ms: int) -> list[Document]:
         """Of the channel's windows that start in ``[since_ms, until_ms)``."""
-        return await self._find({"metadata.channel_id": channel_id, **_between(since_ms, until_ms)})
+        return await self._find_in_parts({"metadata.channel_id": channel_id}, since_ms, until_ms)
 
     async def of_user(self, user_id: str, since_ms: int, until_ms: int) -> list[Document]:
         """Of the user's windows that start in ``[since_ms, until_ms)``."""
-        return await self._find({"metadata.user_id": user_id, **_between(since_ms, until_ms)})
+        return await self._find_in_parts({"metadata.user_id": user_id}, since_ms, until_ms)
 
     async def of_session(self, session_id: str, since_ms: int, until_ms: int) -> list[Document]:
         """Of the session's windows that start in ``[since_ms, until_ms)``."""
@@ -106,6 +111,11 @@ class MeasurementReader:
             async with await self._collection.aggregate(pipeline) as cursor:
                 return [document["_id"] async for document in cursor]
 
+    async def _find_in_parts(self, query: Mapping[str, Any], since_ms: int, until_ms: int) -> list[Document]:
+        """Many days are asked for in parts, at once: the server finds some of them while others are decoded here."""
+        finds = (self._find({**query, **_between(*part)}) for part in _parts(since_ms, until_ms))
+        return [document for found in await asyncio.gather(*finds) for document in found]
+
     async def _find(self, query: Mapping[str, Any], fields: Mapping[str, int] = FIELDS) -> list[Document]:
         return [document async for batch in self._batches(query, fields) for document in batch]
 
@@ -121,6 +131,13 @@ class MeasurementReader:
                 yield bson.decode_all(raw, _AS_STORED)
         finally:
             await cursor.close()
+
+
+def _parts(since_ms: int, until_ms: int) -> list[tuple[int, int]]:
+    """``[since_ms, until_ms)`` in at most `_PARTS` parts, of a day at least."""
+    number = max(1, min(_PARTS, (until_ms - since_ms) // _DAY_MS))
+    bounds = [since_ms + (until_ms - since_ms) * part // number for part in range(number + 1)]
+    return list(pairwise(bounds))
 
 
 def _between(since_ms: int, until_ms: int) -> dict[str, Any]:
