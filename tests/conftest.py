@@ -24,7 +24,7 @@ _REDIS_7_WANTED = shutil.which("redis-server") is not None or os.environ.get("ST
 REDIS_SERVERS = ["valkey", "redis7"] if _REDIS_7_WANTED else ["valkey"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _BROWSER_WANTED = CHROMIUM is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
-collect_ignore = [] if _BROWSER_WANTED else ["web/test_dashboard.py"]
+collect_ignore = [] if _BROWSER_WANTED else ["web/test_dashboard.py", "web/test_four_ways.py"]
 
 #: The kinds of tests whose files take longest: begun first, they do not keep one process busy when all others are done.
 _LONG_FILES: Final = ("simulation", "chaos", "fault", "docs", "integration", "web")

@@ -42,7 +42,7 @@ async def recent(seam: Seam, channel_id: str, starts: tuple[int, int], since_ms:
         if None in windows.values():
             add(sight.missing, UNREADABLE)
         segments += [(key, name, detail) for key, one in windows.items() for name, detail in (one or {}).items()]
-    newest = nlargest(most, segments, key=lambda one: (one[2].received_at_us, one[1]))
+    newest = nlargest(most, segments, key=lambda one: (one[2].received_at_us, one[1], one[0]))
     return Recent(newest, len(segments) > most, sight.missing)
 
 

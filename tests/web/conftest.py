@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser
 from pods import Pods, until
 
 from streamproc.app.settings import PREFIX
 from streamproc.embedded import EmbeddedServer, start_valkey
 
+from .browser import chromium
 from .serving import KEY, TOKEN, Web
 
 #: An id with everything in it that a path has a meaning for; the formula of a spreadsheet; and another script.
@@ -118,3 +120,20 @@ def another_web(system: System) -> Iterator[Callable[..., Web]]:
     yield make
     for web in made:
         web.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def web_of(another_web: Callable[..., Web]) -> Callable[..., Web]:
+    """A started web process of other pods than the session's."""
+
+    def make(pods: Pods, **settings: str) -> Web:
+        own = {name.removeprefix(PREFIX): value for name, value in pods.variables.items()}
+        return another_web(**{**own, **settings}).start()
+
+    return make

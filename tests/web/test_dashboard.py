@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 from pods import Pods, until
 
-from streamproc.app.settings import PREFIX
 from streamproc.embedded import EmbeddedServer, start_valkey
 
-from .browser import PATIENCE_MS, chromium, contrasts, opened
+from .browser import PATIENCE_MS, contrasts, opened
 from .conftest import System, segment
 from .serving import TOKEN, Web
 
@@ -41,23 +39,6 @@ def spaced(number: int) -> str:
 def row(page: Page, room: str, header: str) -> Locator:
     """A row of a table by its header."""
     return page.locator(f"{room} tbody tr").filter(has=page.get_by_role("rowheader", name=header, exact=True))
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def web_of(another_web: Callable[..., Web]) -> Callable[..., Web]:
-    """A started web process of other pods than the session's."""
-
-    def make(pods: Pods, **settings: str) -> Web:
-        own = {name.removeprefix(PREFIX): value for name, value in pods.variables.items()}
-        return another_web(**{**own, **settings}).start()
-
-    return make
 
 
 async def publish(system: System, channel: str) -> None:
