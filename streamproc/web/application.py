@@ -19,6 +19,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from streamproc.answers.tables import to_csv
 from streamproc.app.explain import SERVER_FAILURES, explain, server_of
 from streamproc.web.backend import Backend
 from streamproc.web.guard import Guard
@@ -27,7 +28,6 @@ from streamproc.web.pages import OPEN_PATHS, add_pages
 from streamproc.web.parameters import Tabular, read, read_ids
 from streamproc.web.problems import Problem
 from streamproc.web.routes import ROUTES, Route
-from streamproc.web.tables import table
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +125,7 @@ def _csv(route: Route, found: Any) -> web.Response:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"incomplete, and CSV cannot say so; JSON can. {reasons}")
     name = f"{route.path.rpartition('/')[2]}.csv"
     headers = {"Vary": "Accept", "Content-Disposition": f'attachment; filename="{name}"'}
-    return web.Response(
-        body=table(found, route.rows), content_type="text/csv", charset="utf-8", headers=headers, status=route.status
-    )
+    return web.Response(text=to_csv(found), content_type="text/csv", headers=headers, status=route.status)
 
 
 def _measured(backend: Backend) -> Any:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamproc.answers.results import HourRow
-from streamproc.web import tables
+from streamproc.answers.results import Answer, HourRow
+from streamproc.answers.tables import to_csv
 
 from .conftest import FORMULA_CHANNEL
 from .serving import Web
@@ -94,16 +95,18 @@ class _Row(msgspec.Struct):
     nothing: int | None
 
 
-class _Answer(msgspec.Struct):
-    rows: list[_Row]
+class _Answer(Answer, kw_only=True):
     channel_id: str
+    hours: list[_Row]
 
 
 @given(st.text(), st.floats(allow_nan=False), st.dictionaries(st.text(), st.integers(0, 9)))
 async def test_a_table_reads_back_as_what_it_was_and_no_cell_is_a_formula(
     text: str, number: float, names: dict[str, int]
 ) -> None:
-    (row,) = rows(tables.table(_Answer([_Row(text, number, names, None)], text), "rows"))
+    now = datetime.now(UTC)
+    answer = _Answer(missing=[], since=now, until=now, channel_id=text, hours=[_Row(text, number, names, None)])
+    (row,) = rows(to_csv(answer).encode())
     assert row["text"] in (text, f"'{text}")
     assert row["channel_id"] == row["text"]
     assert not row["text"].startswith(("=", "+", "-", "@", "\t", "\r"))
