@@ -23,5 +23,5 @@ def check_number(name: str, value: int, most: int) -> None:
 
 def check_id(name: str, value: str) -> None:
     """Raises ValueError, saying what is allowed, unless `value` can be the id of something."""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARACTERS:
-        raise ValueError(f"{name} must have 1 to {MAX_ID_CHARACTERS} characters, got {value!r:.150}")
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARACTERS or not value.isprintable():
+        raise ValueError(f"{name} must have 1 to {MAX_ID_CHARACTERS} printable characters, got {value!r:.150}")

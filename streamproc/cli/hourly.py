@@ -24,7 +24,7 @@ def hourly(channel: str | None, hours: int, session: str | None, form: str | Non
     final. Exit code 1 if neither Redis nor MongoDB could be asked.
     """
     if (channel is None) == (session is None):
-        raise click.UsageError("name a CHANNEL, or a session with --session")
+        raise click.UsageError("name either a CHANNEL, or a session with --session")
     if session is not None:
         return ask(lambda service: service.get_session_hours(session), form, _of_session)
     return ask(lambda service: service.get_hourly_metrics(str(channel), hours), form, _of_channel)

@@ -17,6 +17,7 @@ from streamproc.answers.limits import MAX_DAYS, MAX_HOURS, MAX_ID_CHARACTERS, MA
 from streamproc.core.refusals import shown
 from streamproc.web.problems import Problem
 
+_WHOLE: Final = re.compile(r"-?[0-9]+")
 _NOT_NEAR_A_ZONE: Final = (ValueError, LookupError, OSError)
 
 Minutes = Annotated[int, Meta(ge=1, le=MAX_MINUTES, description="How far back, in minutes.")]
@@ -79,6 +80,10 @@ def read(form: type[Form], query: Sequence[tuple[str, str]]) -> Form:
         if times > 1:
             raise _bad(f"{name}: given {times} times; allowed is once")
     given = dict(query)
+    for name, value in given.items():
+        # What converts them takes 1e2 and 5.0, too.
+        if isinstance(known[name].default, int) and not _WHOLE.fullmatch(value):
+            raise _refusal(name, value, known[name].type)
     try:
         parameters = msgspec.convert(given, form, strict=False)
     except msgspec.ValidationError as error:

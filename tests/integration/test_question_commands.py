@@ -156,12 +156,12 @@ async def test_what_nobody_knows_is_no_failure(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("hourly",), "name a CHANNEL, or a session with --session"),
-        (("hourly", "kan-11", "--session", "s-1"), "name a CHANNEL, or a session with --session"),
+        (("hourly",), "name either a CHANNEL, or a session with --session"),
+        (("hourly", "kan-11", "--session", "s-1"), "name either a CHANNEL, or a session with --session"),
         (("hourly", "kan-11", "--hours", "2161"), "1<=x<=2160"),
         (("segments", "kan-11", "--minutes", "0"), "1<=x<=1440"),
         (("trends", "kan-11", "--tz", "Mars"), "tz must be the name of a time zone"),
-        (("user", ""), "user_id must have 1 to 128 characters"),
+        (("user", ""), "user_id must have 1 to 128 printable characters"),
     ],
 )
 async def test_wrong_usage_is_told_with_what_is_allowed(shell: Shell, arguments: tuple[str, ...], said: str) -> None:

@@ -108,6 +108,7 @@ async def test_head_answers_as_get_without_a_body(web: Web) -> None:
         ("hours=", "hours: '' is not allowed; allowed is a whole number from 1 to 2160"),
         ("hours=-1", "hours: '-1' is not allowed; allowed is a whole number from 1 to 2160"),
         ("hours=ten", "hours: 'ten' is not allowed; allowed is a whole number from 1 to 2160"),
+        ("hours=1e2", "hours: '1e2' is not allowed; allowed is a whole number from 1 to 2160"),
         ("hours=1.5", "hours: '1.5' is not allowed; allowed is a whole number from 1 to 2160"),
         (f"hours={'9' * 5000}", f"hours: '{'9' * 76}... is not allowed; allowed is a whole number from 1 to 2160"),
         ("hours=1&hours=2", "hours: given 2 times; allowed is once"),
