@@ -20,10 +20,12 @@ __all__ = [
     "PublisherMetrics",
     "SegmentPublisher",
     "__version__",
+    "gdpr_delete_user_dubbing_data",
 ]
 
 if TYPE_CHECKING:
     from streamproc.answers.service import DubbingMetricsService
+    from streamproc.app.erasing import gdpr_delete_user_dubbing_data
     from streamproc.core.events import InvalidEvent
     from streamproc.publisher import (
         BlockingBufferedSegmentPublisher,
@@ -45,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from streamproc.answers.service import DubbingMetricsService  # noqa: PLC0415
 
         return DubbingMetricsService
+    if name == "gdpr_delete_user_dubbing_data":
+        from streamproc.app.erasing import gdpr_delete_user_dubbing_data  # noqa: PLC0415
+
+        return gdpr_delete_user_dubbing_data
     if name in __all__:
         from streamproc import publisher  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
 
 from streamproc.app.settings import Settings
 from streamproc.stores.mongo import connect as mongo
@@ -17,20 +18,36 @@ from streamproc.stores.redis.shard import Shard
 class Connections:
     """Clients that connect when first used, so that making this fails for no server that is away.
 
+    Args:
+        database, client: a caller's own, of MongoDB and of Redis, to be used instead of what the settings name. They
+            stay the caller's to close.
+
+    Raises:
+        ValueError: one of these cannot be used; the message says what to do.
+
     Attributes:
         redis: for short commands and scripts; a blocking read needs a client of its own, from `reader`.
         redis_address, mongodb_address: for messages, without user and password.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: AsyncDatabase[dict[str, Any]] | None = None,
+        client: Redis | None = None,
+    ) -> None:
         self.settings = settings
         self._redis_url = settings.redis_url.get_secret_value()
         mongodb_url = settings.mongodb_url.get_secret_value()
         self.redis_address = redis.describe(self._redis_url)
         self.mongodb_address = mongo.describe(mongodb_url)
-        self.redis = redis.connect(self._redis_url, cluster=settings.redis_cluster)
+        self.redis = (
+            redis.connect(self._redis_url, cluster=settings.redis_cluster) if client is None else redis.like(client)
+        )
         self.mongodb = mongo.connect(mongodb_url, app_name="streamproc")
-        self.database: AsyncDatabase[dict[str, Any]] = self.mongodb[settings.mongodb_database]
+        own = self.mongodb[settings.mongodb_database]
+        self.database: AsyncDatabase[dict[str, Any]] = own if database is None else mongo.durable(database)
         self.shards = [self._shard(number) for number in range(settings.shards)]
 
     def reader(self) -> AnyRedis:

@@ -11,12 +11,12 @@ import click
 import orjson
 from rich.console import Console
 
+from streamproc.app.erasing import NO_KEY, carry_out
 from streamproc.app.explain import SERVER_FAILURES, explain, server_of
 from streamproc.app.pod import Pod
-from streamproc.app.settings import MAKE_KEY, PREFIX, Settings
+from streamproc.app.settings import Settings
 from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
-from streamproc.core.erasures import Erasure, State, Tally
-from streamproc.roles.eraser import Eraser
+from streamproc.core.erasures import Erasure, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Result:
     """An erasure as far as it came, and what a verification found; None where none was asked for."""
 
     erasure: Erasure
-    found: Mapping[str, Tally] | None = None
+    found: Mapping[str, Mapping[str, int]] | None = None
 
     @property
     def good(self) -> bool:
@@ -68,30 +68,14 @@ def erase(user_id: str, verify: bool, as_json: bool) -> int:
 async def _erase(settings: Settings, user_id: str, *, verify: bool) -> _Result:
     pod = Pod(settings)
     if pod.eraser is None:
-        raise click.UsageError(
-            f"{PREFIX}ERASURE_KEY is not set: without it nobody can be recognised as erased. {MAKE_KEY}. Give it to "
-            "all workers, too, and keep it as long as the data"
-        )
+        raise click.UsageError(NO_KEY)
     try:
         await pod.check_erasure_key()
-        erasure = await _carry_out(pod.eraser, user_id, anew=not verify)
+        erasure = await carry_out(pod.eraser, user_id, anew=not verify, pause=_wait)
         found = await pod.eraser.look(erasure, user_id) if verify else None
     finally:
         await pod.close()
     return _Result(erasure, found)
-
-
-async def _carry_out(eraser: Eraser, user_id: str, *, anew: bool) -> Erasure:
-    """Complete the user's erasures. Returns the last: a new one, if it is to be started anew or there is none."""
-    known = await eraser.of_user(user_id)
-    if anew or not known:
-        known.append(await eraser.request(user_id))
-    for erasure in known:
-        last = await eraser.advance(erasure)
-        while last.state is State.UNDER_WAY:
-            await _wait(await eraser.wait_ms(last) / 1000)
-            last = await eraser.advance(last)
-    return last
 
 
 async def _wait(seconds: float) -> None:
@@ -109,6 +93,7 @@ def _print(result: _Result) -> None:
     receipt = _data(result)
     for name in ("passes", "trouble", "verified", "found"):
         receipt.pop(name, None)
+    receipt["session_ids"] = ", ".join(receipt["session_ids"]) or None
     for name, value in receipt.items():
         click.echo(f"{name:24} {value if value is not None else '-'}")
     for where, what in result.erasure.trouble.items():
@@ -118,5 +103,5 @@ def _print(result: _Result) -> None:
         click.echo(f"{'found':24} {found or 'nothing'}")
 
 
-def _listed(tally: Tally) -> str:
+def _listed(tally: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {what}" for what, number in tally.items())

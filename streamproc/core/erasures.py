@@ -26,9 +26,12 @@ import msgspec
 from streamproc.core import events
 from streamproc.core.windows import Windowing
 
-#: What was found of a user in one layer, by name: numbers of windows, segments, documents, ...
-Tally = Mapping[str, int]
+#: What was found of a user in one layer, by name: how many windows, segments, documents, ...; of sessions, which: the
+#: keyed hashes of their ids.
+Tally = Mapping[str, int | Sequence[str]]
 
+#: The one thing of which a tally may say which they were.
+SESSIONS: Final = "sessions"
 # The names under which services know these numbers, and the tallies' names of them.
 _TOTALS: Final = {
     "timeseries_docs_deleted": "documents",
@@ -36,6 +39,8 @@ _TOTALS: Final = {
     "redis_windows_deleted": "windows",
     "stream_entries_deleted": "stream_entries",
     "dead_letters_deleted": "dead_letters",
+    "archive_rows_deleted": "rows",
+    "archive_files_rewritten": "files",
 }
 
 
@@ -121,10 +126,16 @@ class Erasure:
 
     def total(self, what: str) -> int:
         """How many of something were erased, in all passes and layers."""
-        return sum(tally.get(what, 0) for layers in self.tallies.values() for tally in layers.values())
+        return sum(number(tally.get(what, 0)) for layers in self.tallies.values() for tally in layers.values())
+
+    def session_hashes(self) -> list[str]:
+        """The keyed hashes of the sessions that were erased, each once, sorted."""
+        found = [tally.get(SESSIONS, 0) for layers in self.tallies.values() for tally in layers.values()]
+        return sorted({one for named in found if not isinstance(named, int) for one in named})
 
     def receipt(self) -> dict[str, Any]:
         """The receipt, to be printed or sent: who only by hash, what, when, and whether it is complete."""
+        session_ids = self.session_hashes()
         return {
             "erasure": self.id,
             "state": self.state,
@@ -132,10 +143,24 @@ class Erasure:
             "covers_windows_until": _written(self.covered_until_ms),
             "started_at": _written(self.requested_at_ms),
             "ended_at": _written(self.completed_at_ms),
+            "sessions_deleted": len(session_ids),
+            "session_ids": session_ids,
             **{name: self.total(what) for name, what in _TOTALS.items()},
-            "passes": {name: {layer: dict(tally) for layer, tally in of.items()} for name, of in self.tallies.items()},
+            "passes": {
+                name: {layer: numbers(tally) for layer, tally in of.items()} for name, of in self.tallies.items()
+            },
             "trouble": dict(self.trouble),
         }
+
+
+def number(found: int | Sequence[str]) -> int:
+    """How many there are, of what a tally gives as a number or names."""
+    return found if isinstance(found, int) else len(found)
+
+
+def numbers(tally: Tally) -> dict[str, int]:
+    """A tally as numbers alone."""
+    return {what: number(found) for what, found in tally.items()}
 
 
 def ask(

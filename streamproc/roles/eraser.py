@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from streamproc.core.erasure_key import ErasureKey, WrongKey
-from streamproc.core.erasures import Erasure, Pass, State, Subject, Tally, ask, newest_of_each
+from streamproc.core.erasures import Erasure, Pass, State, Subject, Tally, ask, newest_of_each, numbers
 from streamproc.core.windows import Windowing
 from streamproc.metrics import Metrics
 from streamproc.stores.mongo import failures as mongo
@@ -48,7 +48,7 @@ class Layer(Protocol):
 
     name: str
 
-    async def erase(self, subjects: Sequence[Subject]) -> list[Tally]: ...
+    async def erase(self, subjects: Sequence[Subject]) -> Sequence[Tally]: ...
 
     async def look(self, subject: Subject) -> Tally: ...
 
@@ -133,14 +133,14 @@ class Eraser:
         """How long to wait before the next step. Raises redis.exceptions.RedisError."""
         return max(0, erasure.due_at_ms(self._policy.flush_visibility_ms) - await self._now_ms())
 
-    async def look(self, erasure: Erasure, user_id: str) -> dict[str, Tally]:
+    async def look(self, erasure: Erasure, user_id: str) -> dict[str, dict[str, int]]:
         """Look in every layer for what the erasure covers of its user, and change nothing. {}: nothing is there.
 
         Raises:
             redis.exceptions.RedisError, pymongo.errors.PyMongoError: nothing can be said.
         """
         subject = Subject(user_id, erasure.user_hash, erasure.covered_start_ms, erasure.requested_at_ms)
-        looked = {layer.name: await layer.look(subject) for layer in self._layers}
+        looked = {layer.name: numbers(await layer.look(subject)) for layer in self._layers}
         found = {name: {what: number for what, number in tally.items() if number} for name, tally in looked.items()}
         return {name: tally for name, tally in found.items() if tally}
 
@@ -198,7 +198,7 @@ class Eraser:
         return total
 
     async def _record_again(self, erasure: Erasure, tallies: Mapping[str, Tally], now_ms: int) -> int:
-        number = sum(sum(tally.values()) for tally in tallies.values())
+        number = sum(sum(numbers(tally).values()) for tally in tallies.values())
         if number:
             await self._erasures.record(erasure.id, Pass.AGAIN, tallies, {}, now_ms)
             self._metrics.erased_again.inc(number)

@@ -15,8 +15,7 @@ from typing import Annotated, Final
 import msgspec
 
 from streamproc.app.connections import Connections
-from streamproc.app.erasing import make_eraser, require_erasure_key
-from streamproc.app.settings import MAKE_KEY, PREFIX
+from streamproc.app.erasing import NO_KEY, make_eraser, require_erasure_key
 from streamproc.core.erasures import Erasure, State
 from streamproc.metrics import Metrics
 from streamproc.roles.eraser import Eraser
@@ -46,6 +45,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What an erasure covers, how far it has come, and what it found and erased. Who, only by the keyed hash.
 
     Attributes:
+        session_ids: the sessions that were erased, each by its keyed hash.
         passes: what was found, by pass, layer and kind.
         trouble: what kept the last pass from a layer, by layer.
     """
@@ -56,11 +56,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     covers_windows_until: str
     started_at: str
     ended_at: str | None
+    sessions_deleted: Count
+    session_ids: list[str]
     timeseries_docs_deleted: Count
     redis_segments_deleted: Count
     redis_windows_deleted: Count
     stream_entries_deleted: Count
     dead_letters_deleted: Count
+    archive_rows_deleted: Count
+    archive_files_rewritten: Count
     passes: dict[str, dict[str, dict[str, Count]]]
     trouble: dict[str, str]
 
@@ -130,11 +134,7 @@ class Erasures:
 
     def _require_eraser(self) -> Eraser:
         if self._eraser is None:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{PREFIX}ERASURE_KEY is not set: without it nobody can be recognised as erased. {MAKE_KEY}. Give it "
-                "to all workers, too, and keep it as long as the data",
-            )
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, NO_KEY)
         return self._eraser
 
     async def _until(self, when_s: float | None) -> None:

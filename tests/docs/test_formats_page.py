@@ -15,6 +15,7 @@ from streamproc.app import presence
 from streamproc.core import details, events, fold, rows, sessions
 from streamproc.core.commits import Reason
 from streamproc.core.details import Detail
+from streamproc.core.erasures import Erasure
 from streamproc.core.events import MAX_ERROR_CHARACTERS, Event
 from streamproc.core.histogram import LatencyHistogram
 from streamproc.core.ledger import LedgerTerms
@@ -164,8 +165,13 @@ def test_collection_options_are_those_of_the_code() -> None:
     assert f"`{collection.COLLECTION}`" in text
     assert f"`timeField` is `{collection.TIME_FIELD}`, `metaField` is `{collection.META_FIELD}`" in text
     assert f"granularity `{collection.GRANULARITY}`" in text
-    assert f"deletes it {collection.EXPIRE_AFTER_SECONDS // 86_400} days after" in text
+    days = collection.EXPIRE_AFTER_SECONDS // 86_400
+    assert f"deletes it between {days} and {days + 1} days after" in text
     assert all(f"`metadata.{name}`" in text for name in collection.INDEXED)
+
+
+def test_members_of_a_receipt_are_those_of_the_code() -> None:
+    assert names(PAGE, "Receipt") == list(Erasure("", "", 0, 0, 0, 0).receipt())
 
 
 def test_reading_snippet_takes_the_highest_of_each_window() -> None:

@@ -207,6 +207,7 @@ SNIPPETS_RUN = {
     "docs/http-api.md": 13,
     "docs/publishing.md": 5,
     "docs/queries.md": 20,
+    "docs/retention.md": 4,
     "docs/tutorial.md": 18,
 }
 

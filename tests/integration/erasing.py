@@ -13,7 +13,7 @@ import orjson
 from one_shard import HOUR, HOUR_MS, WINDOWING, OneShard, segment
 from pymongo.asynchronous.database import AsyncDatabase
 
-from streamproc.core.erasures import Erasure, Pass, State
+from streamproc.core.erasures import Erasure, Pass, State, numbers
 from streamproc.core.windows import WindowKey, escape
 from streamproc.demo.oracle import Difference
 from streamproc.roles.eraser import ErasePolicy, Eraser
@@ -192,7 +192,7 @@ async def _in_mongodb(database: AsyncDatabase[dict[str, Any]]) -> Sequence[bytes
 def found_again(erasure: Erasure) -> int:
     """How much had come back, by its receipt."""
     layers = erasure.tallies.get(Pass.AGAIN, {})
-    return sum(sum(tally.values()) for tally in layers.values())
+    return sum(sum(numbers(tally).values()) for tally in layers.values())
 
 
 __all__ = ["HOUR", "HOUR_MS", "LATER", "VISIBILITY_MS", "Erasing", "Paused", "found_again", "traces"]

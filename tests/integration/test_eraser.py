@@ -46,6 +46,8 @@ async def test_everything_covered_goes_and_the_receipt_says_how_much(erasing: Er
         "redis_windows_deleted": 3,
         "stream_entries_deleted": 6,
         "dead_letters_deleted": 1,
+        "sessions_deleted": 0,
+        "archive_rows_deleted": 0,
     }
     assert receipt["passes"]["second"] == {"redis_0": {"segments": 0, "windows": 0}, "measurements": {"documents": 0}}
     assert await erasing.traces() == []

@@ -5,7 +5,6 @@ It has the interface of `ErasureStore`. `test_erasures_stand_in.py` holds the tw
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -90,11 +89,16 @@ class SimulatedErasures:
 def _added(
     before: Mapping[str, Mapping[str, Tally]], which: Pass, tallies: Mapping[str, Tally]
 ) -> dict[str, Mapping[str, Tally]]:
-    """Numbers are added up, layer by layer; a layer that says nothing is not mentioned."""
+    """Numbers are added up and names put together, layer by layer; a layer that says nothing is not mentioned."""
     layers = dict(before.get(which, {}))
     for layer, tally in tallies.items():
         if tally:
-            added = Counter(layers.get(layer, {}))
-            added.update(tally)
-            layers[layer] = dict(added)
+            layers[layer] = {**layers.get(layer, {}), **{what: _sum(layers, layer, what, tally) for what in tally}}
     return {**before, str(which): layers} if layers else dict(before)
+
+
+def _sum(layers: Mapping[str, Tally], layer: str, what: str, tally: Tally) -> int | list[str]:
+    before, found = layers.get(layer, {}).get(what), tally[what]
+    if isinstance(found, int):
+        return found + (before if isinstance(before, int) else 0)
+    return list(dict.fromkeys([*(before if isinstance(before, list) else []), *found]))

@@ -67,7 +67,12 @@ async def _one_operation(rng: Random, real: ErasureStore, stand_in: SimulatedEra
             run(stand_in.add(erasure))
 
 
-def _found(rng: Random) -> tuple[dict[str, dict[str, int]], dict[str, str], int]:
-    tallies = {"redis_0": {"windows": rng.randrange(3)}, "measurements": {"documents": 1}, "others": {}}
+def _found(rng: Random) -> tuple[dict[str, dict[str, Any]], dict[str, str], int]:
+    tallies: dict[str, dict[str, Any]] = {
+        "redis_0": {"windows": rng.randrange(3)},
+        "measurements": {"documents": 1},
+        "sessions": {"sessions": rng.sample(["hash-a", "hash-b", "hash-c"], 2)},
+        "others": {},
+    }
     trouble = rng.choice(({}, {"redis_0": "ConnectionError"}))
     return {name: tallies[name] for name in rng.sample(list(tallies), 2)}, trouble, START_MS + rng.randrange(1000)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from streamproc.core.erasure_key import ErasureKey, WrongKey
-from streamproc.core.erasures import Erasure, Pass, State, Subject, Subjects, ask, newest_of_each
+from streamproc.core.erasures import Erasure, Pass, State, Subject, Subjects, Tally, ask, newest_of_each
 from streamproc.core.windows import Windowing
 
 HOUR_MS = 3_600_000
@@ -76,14 +76,30 @@ def test_the_receipt_says_what_was_erased_where_and_of_whom_only_by_hash() -> No
         "covers_windows_until": "2026-01-23T11:00:00.000Z",
         "started_at": "2026-01-23T10:00:00.000Z",
         "ended_at": "2026-01-23T10:01:00.123Z",
+        "sessions_deleted": 0,
+        "session_ids": [],
         "timeseries_docs_deleted": 4,
         "redis_segments_deleted": 7,
         "redis_windows_deleted": 2,
         "stream_entries_deleted": 5,
         "dead_letters_deleted": 1,
+        "archive_rows_deleted": 0,
+        "archive_files_rewritten": 0,
         "passes": tallies,
         "trouble": {},
     }
+
+
+def test_sessions_are_named_by_their_hashes_each_once_however_often_they_were_erased() -> None:
+    tallies: dict[str, dict[str, Tally]] = {
+        "first": {"sessions": {"sessions": ["hash-b", "hash-a"]}, "archive": {"rows": 3, "files": 1}},
+        "second": {"sessions": {"sessions": []}},
+        "again": {"sessions": {"sessions": ["hash-b"]}},
+    }
+    receipt = replace(erasure(), tallies=tallies).receipt()
+    assert (receipt["sessions_deleted"], receipt["session_ids"]) == (2, ["hash-a", "hash-b"])
+    assert (receipt["archive_rows_deleted"], receipt["archive_files_rewritten"]) == (3, 1)
+    assert [layers["sessions"] for layers in receipt["passes"].values()] == [{"sessions": n} for n in (2, 0, 1)]
 
 
 # Whose a payload is

@@ -7,9 +7,13 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pymongo import AsyncMongoClient
+from bson.codec_options import CodecOptions
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
 
 Client = AsyncMongoClient[dict[str, Any]]
 
@@ -49,6 +53,27 @@ def connect(url: str, *, app_name: str) -> Client:
     given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
     timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}
     return AsyncMongoClient(url, appname=app_name, tz_aware=True, **timeouts, **_DURABILITY)
+
+
+def durable(database: AsyncDatabase[dict[str, Any]]) -> AsyncDatabase[dict[str, Any]]:
+    """The same database with what `connect` promises: aware dates, and nothing counts that a majority has not.
+
+    Raises:
+        ValueError: it is none of pymongo's AsyncMongoClient; the message says what to do.
+    """
+    if not isinstance(database, AsyncDatabase):
+        kind = f"{type(database).__module__}.{type(database).__name__}"
+        raise ValueError(
+            f"db must be a database of pymongo's AsyncMongoClient, not {kind}: leave it out, and one is connected to "
+            "as the settings say"
+        )
+    options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+    return database.with_options(
+        codec_options=options,
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=WriteConcern(w="majority", j=True, wtimeout=_TIMEOUTS["wTimeoutMS"]),
+        read_concern=ReadConcern("majority"),
+    )
 
 
 def check_address(url: str) -> None:

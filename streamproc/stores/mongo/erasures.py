@@ -5,7 +5,7 @@ somebody is to be erased, and up to when. The user's id is in it only encrypted,
 have to be applied again; the keyed hash stays, and tells nobody who it was.
 
 Several processes may be at one erasure. So progress is written by operators that end in the same, in any order: what
-was found is added up, the first time at which a pass was through is kept.
+was found is added up, names are put together as a set, the first time at which a pass was through is kept.
 """
 
 from __future__ import annotations
@@ -96,14 +96,7 @@ class ErasureStore:
         Raises:
             UnknownErasure: somebody deleted it.
         """
-        update: Document = {}
-        counts = {
-            f"tallies.{which}.{layer}.{what}": number
-            for layer, tally in tallies.items()
-            for what, number in tally.items()
-        }
-        if counts:
-            update["$inc"] = counts
+        update = _added(which, tallies)
         if which in _DONE:
             update["$set"] = {"trouble": dict(trouble)}
             if not trouble:
@@ -122,6 +115,20 @@ class ErasureStore:
 
     async def _find(self, query: Document) -> list[Erasure]:
         return [_erasure(document) async for document in self._collection.find(query).sort("requested_at")]
+
+
+def _added(which: Pass, tallies: Mapping[str, Tally]) -> Document:
+    """The operators that add what a pass found."""
+    counts: Document = {}
+    names: Document = {}
+    for layer, tally in tallies.items():
+        for what, found in tally.items():
+            place = f"tallies.{which}.{layer}.{what}"
+            if isinstance(found, int):
+                counts[place] = found
+            else:
+                names[place] = {"$each": list(found)}
+    return {operator: changes for operator, changes in (("$inc", counts), ("$addToSet", names)) if changes}
 
 
 def _document(erasure: Erasure) -> Document:

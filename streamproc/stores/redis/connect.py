@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, overload
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -54,6 +54,30 @@ def connect(url: str, *, cluster: bool = False, reply_timeout_s: float = _REPLY_
     given: dict[str, Any] = dict(parse_url(url))
     kind = packing(given.pop("connection_class", Connection))
     return _with_plain_replies(Redis.from_pool(ConnectionPool(connection_class=kind, **{**options, **given})))
+
+
+def like(client: Redis) -> Redis:
+    """A client of the same server with the same credentials, on connections of its own, that replies as `connect`'s do.
+
+    Programs have clients that decode replies, or speak RESP3. The caller closes both.
+
+    Raises:
+        ValueError: no such client can be made from it; the message says what to do.
+    """
+    pool: Any = getattr(client, "connection_pool", None)
+    if not isinstance(client, Redis) or type(pool) not in {ConnectionPool, BlockingConnectionPool}:
+        kind = f"{type(client).__module__}.{type(client).__name__} on {type(pool).__name__}"
+        raise ValueError(
+            f"redis_client must be a redis.asyncio.Redis with a plain connection pool, not {kind}: leave it out, and "
+            "one is connected to as the settings say"
+        )
+    # Notices of maintenance are bound to that pool, and to RESP3 (redis-py 8).
+    options = {name: value for name, value in pool.connection_kwargs.items() if "maint_notifications" not in name}
+    options |= {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
+    if options.get("socket_timeout") is None:
+        options["socket_timeout"] = _REPLY_TIMEOUT_S
+    own = ConnectionPool(connection_class=pool.connection_class, **options)
+    return _with_plain_replies(Redis.from_pool(own))
 
 
 async def nodes_of(client: AnyRedis) -> dict[str, Redis]:
