@@ -39,8 +39,8 @@ _TOTALS: Final = {
     "redis_windows_deleted": "windows",
     "stream_entries_deleted": "stream_entries",
     "dead_letters_deleted": "dead_letters",
-    "archive_rows_deleted": "rows",
-    "archive_files_rewritten": "files",
+    "archive_rows_deleted": "archive_rows",
+    "archive_files_rewritten": "archive_files",
 }
 
 

@@ -92,7 +92,7 @@ def test_the_receipt_says_what_was_erased_where_and_of_whom_only_by_hash() -> No
 
 def test_sessions_are_named_by_their_hashes_each_once_however_often_they_were_erased() -> None:
     tallies: dict[str, dict[str, Tally]] = {
-        "first": {"sessions": {"sessions": ["hash-b", "hash-a"]}, "archive": {"rows": 3, "files": 1}},
+        "first": {"sessions": {"sessions": ["hash-b", "hash-a"]}, "archive": {"archive_rows": 3, "archive_files": 1}},
         "second": {"sessions": {"sessions": []}},
         "again": {"sessions": {"sessions": ["hash-b"]}},
     }
