@@ -13,9 +13,10 @@ from streamproc.app.connections import Connections
 from streamproc.app.settings import MAKE_KEY, PREFIX, InvalidSettings, Settings
 from streamproc.core.erasures import Erasure, State
 from streamproc.metrics import Metrics
-from streamproc.roles.eraser import Eraser
-from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure
+from streamproc.roles.eraser import Eraser, Layer
+from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure, SessionErasure
 from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.mongo.sessions import SessionStore
 from streamproc.stores.redis.erasure import ShardErasure
 
 #: For whoever is to erase and has no key.
@@ -117,9 +118,13 @@ def make_eraser(connections: Connections, metrics: Metrics) -> Eraser | None:
     key = connections.shards[0].erasure_key
     if key is None:
         return None
+    others: list[Layer] = [MeasurementErasure(MeasurementStore(connections.database))]
+    if settings.sessions_enabled:
+        sessions = SessionStore(connections.database, settings.sessions_collection)
+        others.append(SessionErasure(sessions, key, settings.windowing))
     return Eraser(
         [ShardErasure(shard, settings.windowing) for shard in connections.shards],
-        [MeasurementErasure(MeasurementStore(connections.database))],
+        others,
         ErasureStore(connections.database),
         key,
         settings.windowing,

@@ -16,7 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from streamproc.core.erasures import Erasure, Pass, State, numbers
 from streamproc.core.windows import WindowKey, escape
 from streamproc.demo.oracle import Difference
-from streamproc.roles.eraser import ErasePolicy, Eraser
+from streamproc.roles.eraser import ErasePolicy, Eraser, Layer
 from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.mongo.erasures import ErasureStore, MeasurementErasure
 from streamproc.stores.mongo.measurements import MeasurementStore
@@ -78,12 +78,17 @@ class Erasing:
         self.eraser = self.with_stores()
 
     def with_stores(
-        self, layer: Any = None, measurements: Any = None, erasures: Any = None, others: Sequence[ShardErasure] = ()
+        self,
+        layer: Any = None,
+        measurements: Any = None,
+        erasures: Any = None,
+        others: Sequence[ShardErasure] = (),
+        beside: Sequence[Layer] = (),
     ) -> Eraser:
-        """An eraser, some of whose stores are others; `others`: further shards."""
+        """An eraser, some of whose stores are others. `others`: further shards; `beside`: layers beside the shards."""
         return Eraser(
             [layer or self.layer, *others],
-            [measurements or self.measurements],
+            [measurements or self.measurements, *beside],
             erasures or self.erasures,
             self.key,
             WINDOWING,

@@ -1,4 +1,4 @@
-"""Erasures in MongoDB: the requests with their progress, which become their receipts; and the layer of measurements.
+"""Erasures in MongoDB: the requests with their progress, which become their receipts; and MongoDB's layers.
 
 A request is written before anything is erased, to a majority and its journal: whatever happens then, it is known that
 somebody is to be erased, and up to when. The user's id is in it only encrypted, and only for as long as the erasure may
@@ -18,8 +18,11 @@ from typing import Any, Final
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
-from streamproc.core.erasures import Erasure, Pass, Subject, Tally
+from streamproc.core.erasure_key import ErasureKey
+from streamproc.core.erasures import SESSIONS, Erasure, Pass, Subject, Tally
+from streamproc.core.windows import Windowing
 from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.mongo.sessions import SessionStore
 
 COLLECTION: Final = "erasures"
 
@@ -52,6 +55,39 @@ class MeasurementErasure:
     async def look(self, subject: Subject) -> Tally:
         """What is there of what an erasure covers. Raises pymongo.errors.PyMongoError."""
         return {"documents": await self._measurements.count_user(subject.user_id, subject.covered_start_ms)}
+
+
+class SessionErasure:
+    """A layer of erasure: the product's session documents.
+
+    A session is covered if it had started when the erasure was asked for, by a clock that may be ahead by the future
+    tolerance; of one that started later, nothing is known from before.
+    """
+
+    name = "sessions"
+
+    def __init__(self, sessions: SessionStore, key: ErasureKey, windowing: Windowing) -> None:
+        self._sessions = sessions
+        self._key = key
+        self._windowing = windowing
+
+    async def erase(self, subjects: Sequence[Subject]) -> list[Tally]:
+        """Erase what is covered. Returns for each subject the hashes of its sessions.
+
+        Raises:
+            pymongo.errors.PyMongoError: repeat it.
+        """
+        return [
+            {SESSIONS: [self._key.hash(name) for name in await self._sessions.erase_user(*self._covered(one))]}
+            for one in subjects
+        ]
+
+    async def look(self, subject: Subject) -> Tally:
+        """What is there of what an erasure covers. Raises pymongo.errors.PyMongoError."""
+        return {SESSIONS: await self._sessions.count_user(*self._covered(subject))}
+
+    def _covered(self, subject: Subject) -> tuple[str, int]:
+        return subject.user_id, subject.requested_at_ms + self._windowing.future_ms
 
 
 class ErasureStore:
