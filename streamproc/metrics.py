@@ -148,7 +148,7 @@ class Metrics:
         self.sessions_behind = Gauge(
             "streamproc_sessions_behind",
             "Sessions of which hours were stored that their documents may not hold yet.",
-            shard,
+            ["shard"],
             registry=r,
         )
         self.sessions_updated = Counter(

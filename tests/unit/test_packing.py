@@ -41,8 +41,8 @@ async def test_writing_to_a_transport_that_has_just_been_closed_is_trouble_with_
 async def test_every_scheme_of_a_url_gets_a_connection_that_packs(url: str, kind: type) -> None:
     client = connect(url)
     connection: Any = client.connection_pool.make_connection()
-    assert type(connection) is kind
     assert connection.pack_command("XADD", b"key", 1) == [b"*3\r\n$4\r\nXADD\r\n$3\r\nkey\r\n$1\r\n1\r\n"]
+    assert type(connection) is kind
     await client.aclose()
 
 
