@@ -134,6 +134,7 @@ def commands_of_workers(keys: ShardKeys, group: str) -> list[list[str]]:
         ["SSCAN", window.channel, score],
         ["SET", keys.turn("sweep"), "1"],
         ["GET", keys.turn("sweep")],
+        ["PEXPIRE", keys.turn("sweep"), "1"],
         ["ZADD", keys.open, score, member],
         ["ZCARD", keys.open],
         ["ZCOUNT", keys.open, "-inf", "+inf"],
