@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions clean
+.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions performance clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -60,6 +60,16 @@ bench-windows: $(VENV)/.test
 
 bench-memory: $(VENV)/.test
 	$(BIN)/python -m tests.bench.memory $(ARGS)
+
+bench-meanwhile: $(VENV)/.test
+	$(BIN)/python -m tests.bench.meanwhile $(ARGS)
+
+bench-pods: $(VENV)/.test
+	$(BIN)/python -m tests.bench.pods $(ARGS)
+
+# All of these but the questions, written into docs/performance.md: some ten minutes, on a machine that does nothing else.
+performance: $(VENV)/.test
+	$(BIN)/python -m tests.bench.page $(ARGS)
 
 bench-questions: $(VENV)/.test
 	$(BIN)/python -m tests.bench.questions $(ARGS)

@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import pymongo
 import redis
-from rich.console import Console
 from rich.table import Table
 
 from streamproc.app.settings import PREFIX
@@ -29,7 +28,8 @@ from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.keys import ShardKeys
 
-from . import floor, machine, stages
+from . import floor, stages
+from .command import Measured, main
 from .load import Load, preload
 
 _LOOK_S: Final = 0.05
@@ -52,7 +52,7 @@ class Run:
     wrong: int
 
 
-class Bench:
+class Counting:
     """Two servers, and runs on them, each under a prefix and in a database of its own."""
 
     def __init__(self, redis_url: str, mongodb_url: str, load: Load) -> None:
@@ -67,7 +67,7 @@ class Bench:
         with redis.Redis.from_url(self.redis_url) as look, pymongo.MongoClient[Any](self._mongodb_url) as mongodb:
             mongodb.drop_database(name)
             await drop(client, name)
-            truth = await preload(client, keys.stream, self._load)
+            truth = await preload(client, [keys.stream], self._load)
             python_rate = await floor.python(client, keys.stream)
             server_rate = await floor.server(client, self.redis_url, keys.stream)
             before = int(look.info("memory")["used_memory"])
@@ -173,39 +173,31 @@ _FIGURES: Final[list[tuple[str, str, Callable[[Run], float]]]] = [
 ]
 
 
-async def _main(arguments: argparse.Namespace) -> int:
+async def bench(arguments: argparse.Namespace) -> Measured:
     load = Load(arguments.events, arguments.sessions, arguments.channels, arguments.duplicates)
-    console = Console()
     servers = [] if arguments.redis else [start_valkey()]
     mongods = [] if arguments.mongodb else [start_mongod()]
     try:
-        bench = Bench(arguments.redis or servers[0].url, arguments.mongodb or mongods[0].url, load)
-        runs = []
-        for number in range(arguments.runs):
-            with console.status(f"run {number + 1} of {arguments.runs}"):
-                runs.append(await bench.run(number))
-        with console.status("stages"):
-            costs = await stages.measure(bench.redis_url, load)
+        counting = Counting(arguments.redis or servers[0].url, arguments.mongodb or mongods[0].url, load)
+        runs = [await counting.run(number) for number in range(arguments.runs)]
+        costs = await stages.measure(counting.redis_url, load)
     finally:
         for server in (*servers, *mongods):
             server.stop()
-    console.print(report(load, runs))
-    console.print(stages.report(costs))
-    console.print(machine.described())
-    return 1 if any(run.wrong for run in runs) else 0
+    return Measured([report(load, runs), stages.report(costs)], sum(run.wrong for run in runs))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--channels", type=int, default=50)
-    parser.add_argument("--duplicates", type=float, default=0.01)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--redis", help="URL of a server to use instead of an embedded one")
-    parser.add_argument("--mongodb", help="the same for MongoDB")
-    return asyncio.run(_main(parser.parse_args()))
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    options.add_argument("--events", type=int, default=200_000)
+    options.add_argument("--sessions", type=int, default=1000)
+    options.add_argument("--channels", type=int, default=50)
+    options.add_argument("--duplicates", type=float, default=0.01)
+    options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--redis", help="URL of a server to use instead of an embedded one")
+    options.add_argument("--mongodb", help="the same for MongoDB")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parser(), bench))

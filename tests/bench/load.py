@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
+from zlib import crc32
 
 import orjson
 
@@ -27,6 +28,7 @@ class Load:
     seed: int = 1
     #: Sessions take turns, instead of being drawn: no two events next to each other are of one window.
     in_turn: bool = False
+    first_session: int = 0
 
 
 class Truth:
@@ -78,7 +80,7 @@ def payloads(load: Load, hour: datetime, truth: Truth) -> Iterator[bytes]:
 
 
 def _payload(rng: random.Random, load: Load, number: int, at: datetime, truth: Truth) -> bytes:
-    session = number % load.sessions if load.in_turn else rng.randrange(load.sessions)
+    session = load.first_session + (number % load.sessions if load.in_turn else rng.randrange(load.sessions))
     session_id = f"session-{session:08d}"
     dubbing_us, error = rng.randrange(400_000, 2_400_000), "TTS timeout" if rng.random() < 0.02 else None
     truth.record(session_id, 45_250 + dubbing_us + 55_000, error)
@@ -110,14 +112,18 @@ def last_hour(now_ms: int) -> datetime:
     return datetime.fromtimestamp(now_ms / 1000, UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
 
 
-async def preload(redis: Any, stream: str, load: Load) -> Truth:
-    """Add all events to the stream. Returns what must come of them."""
+async def preload(redis: Any, streams: Sequence[str], load: Load) -> Truth:
+    """Add all events to the streams of as many shards. Returns what must come of them."""
     truth = Truth()
     seconds, _ = await redis.time()
     events = payloads(load, last_hour(seconds * 1000), truth)
     while chunk := list(islice(events, _PIPELINE)):
         pipeline = redis.pipeline(transaction=False)
         for payload in chunk:
-            pipeline.execute_command("XADD", stream, "*", "data", payload)
+            pipeline.execute_command("XADD", streams[_shard(payload, len(streams))], "*", "data", payload)
         await pipeline.execute()
     return truth
+
+
+def _shard(payload: bytes, shards: int) -> int:
+    return crc32(orjson.loads(payload)["session_id"].encode()) % shards if shards > 1 else 0

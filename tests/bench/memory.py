@@ -11,7 +11,6 @@ number:
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from rich.console import Console
 from rich.table import Table
 
 from streamproc.core.commits import Entry, Planner
@@ -29,6 +27,7 @@ from streamproc.stores.redis.commits import CommitStore
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.shard import Shard
 
+from .command import Measured, main
 from .load import Load, Truth, payloads
 
 _AT_ONCE: Final = 1000
@@ -88,7 +87,7 @@ def events_of(segments: int, sessions: int) -> list[bytes]:
     return list(payloads(load, hour, Truth()))
 
 
-async def _measure(url: str, windows: int, segments: int) -> Table:
+async def measure(url: str, windows: int, segments: int) -> Table:
     client: Any = connect(url)
     full, single = events_of(windows * segments, windows), events_of(windows * 10, 10**9)
     table = Table(title=f"{windows} windows of {segments} segments, {sum(map(len, full)) / len(full):.0f} B an event")
@@ -106,16 +105,18 @@ async def _measure(url: str, windows: int, segments: int) -> Table:
     return table
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
-    parser.add_argument("--windows", type=int, default=100)
-    parser.add_argument("--segments", type=int, default=240)
-    parser.add_argument("--server", choices=("valkey", "redis"), default="valkey")
-    arguments = parser.parse_args()
+async def bench(arguments: argparse.Namespace) -> Measured:
     with (start_valkey if arguments.server == "valkey" else start_redis)() as server:
-        Console().print(asyncio.run(_measure(server.url, arguments.windows, arguments.segments)))
-    return 0
+        return Measured([await measure(server.url, arguments.windows, arguments.segments)])
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
+    options.add_argument("--windows", type=int, default=100)
+    options.add_argument("--segments", type=int, default=240)
+    options.add_argument("--server", choices=("valkey", "redis"), default="valkey")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parser(), bench))

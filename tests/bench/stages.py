@@ -66,7 +66,7 @@ async def measure(url: str, load: Load) -> Costs:
     shard = Shard(client, prefix=_NAME)
     stream = EntryStream(shard, reader, "one")
     costs = Costs()
-    await preload(client, shard.keys.stream, load)
+    await preload(client, [shard.keys.stream], load)
     await stream.ensure_group()
     gc.collect()
     gc.freeze()

@@ -8,7 +8,6 @@ documents, at the same write concern, into a collection with the same options, i
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any, Final
 import pymongo
 import redis
 from pymongo.write_concern import WriteConcern
-from rich.console import Console
 from rich.table import Table
 
 from streamproc.demo.stage import Worker
@@ -26,6 +24,7 @@ from streamproc.stores.mongo.collection import COLLECTION, EXPIRE_AFTER_SECONDS
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.keys import ShardKeys
 
+from .command import Measured, main
 from .counting import drop, peak_memory, variables, wait_until_stored, watch
 from .load import Load, preload
 
@@ -55,7 +54,7 @@ async def measure(redis_url: str, mongodb_url: str, windows: int, events: int, q
     with redis.Redis.from_url(redis_url) as look, pymongo.MongoClient[Any](mongodb_url) as mongodb:
         await drop(client, name)
         mongodb.drop_database(name)
-        truth = await preload(client, keys.stream, load)
+        truth = await preload(client, [keys.stream], load)
         before = int(look.info("memory")["used_memory"])
         worker = Worker(1, variables(redis_url, mongodb_url, name, quiet_s))
         try:
@@ -108,25 +107,23 @@ def report(sizes: list[Size]) -> Table:
     return table
 
 
-async def _main(arguments: argparse.Namespace) -> int:
-    console = Console()
+async def bench(arguments: argparse.Namespace) -> Measured:
     sizes = []
     for windows in arguments.windows:
         # Servers of its own for each size: a server is slower after it has held a hundred thousand windows.
-        with start_valkey() as valkey, start_mongod() as mongod, console.status(f"{windows:,} windows"):
+        with start_valkey() as valkey, start_mongod() as mongod:
             events = max(windows, arguments.events)
             quiet_s = 5 + events / 20_000
             sizes.append(await measure(valkey.url, mongod.url, windows, events, quiet_s))
-    console.print(report(sizes))
-    return 1 if any(size.wrong for size in sizes) else 0
+    return Measured([report(sizes)], sum(size.wrong for size in sizes))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench-windows", description=__doc__)
-    parser.add_argument("--windows", type=int, nargs="+", default=list(_SIZES))
-    parser.add_argument("--events", type=int, default=100_000, help="at least as many as windows")
-    return asyncio.run(_main(parser.parse_args()))
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="make bench-windows", description=__doc__)
+    options.add_argument("--windows", type=int, nargs="+", default=list(_SIZES))
+    options.add_argument("--events", type=int, default=100_000, help="at least as many as windows")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parser(), bench))
