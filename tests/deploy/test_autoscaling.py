@@ -65,7 +65,7 @@ def test_the_query_names_the_namespace_of_its_overlay_and_metrics_that_exist(
 
 def test_a_worker_at_work_is_no_backlog(trigger: dict[str, str]) -> None:
     """A batch that is being committed and the next one, which is read meanwhile, are pending all the time."""
-    in_hand = 2 * Settings().consume_policy.max_events
+    in_hand = 2 * Settings.load().consume_policy.max_events
     assert int(trigger["threshold"]) >= 2 * in_hand
 
 
