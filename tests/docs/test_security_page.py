@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -136,3 +137,10 @@ def test_the_users_and_roles_on_the_page_are_those_of_the_files() -> None:
     assert users == {line.split()[1] for line in lines} - {"default"}
     roles: list[dict[str, Any]] = json.loads((ROOT / "docs/security/mongodb-roles.json").read_text())
     assert {role["createRole"] for role in roles} <= set(inline_code(read("docs/security.md")))
+
+
+def test_mongosh_is_given_the_file_and_a_role_that_is_in_it() -> None:
+    (script,) = snippets("docs/security.md", "javascript")
+    (path,) = re.findall(r'readFileSync\("([^"]+)"\)', script)
+    (role,) = re.findall(r'roles: \["(\w+)"\]', script)
+    assert role in {one["createRole"] for one in json.loads(read(path))}
