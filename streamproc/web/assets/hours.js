@@ -31,9 +31,9 @@ export function lastHours() {
   const highest = Math.max(...state.hours.hours.map((row) => row.segments));
   const rows = state.hours.hours.map((row) => ({ key: row.hour, cells: cells(row, windowS, highest) }));
   const shown = table("Last stored hours", columns(windowS), rows);
-  return state.hoursTrouble
-    ? [h("p", { class: "missing" }, state.hoursTrouble), h("div", { class: "stale" }, shown)]
-    : shown;
+  const words = [state.hoursTrouble, state.hoursOld ? "These were read before." : ""].filter(Boolean).join(" ");
+  const kind = state.hoursOld ? "stale" : null;
+  return words ? [h("p", { class: "missing" }, words), h("div", { class: kind }, shown)] : shown;
 }
 
 const columns = (windowS) => [

@@ -55,13 +55,15 @@ const hours = new Poll(
   5,
   async () => {
     const answer = await ask(`/api/hours?limit=${HOURS_SHOWN}`);
-    const words = missingWords(answer);
-    state.hours = words && state.hours ? state.hours : answer;
-    state.hoursTrouble = words && `${words} ${state.hours === answer ? "" : "These were read before."}`;
+    // Without Redis the hours are as they are stored, without MongoDB they are too few.
+    state.hoursOld = Boolean(state.hours) && answer.missing.some((one) => one.layer === "mongodb");
+    state.hours = state.hoursOld ? state.hours : answer;
+    state.hoursTrouble = missingWords(answer);
     draw();
   },
   (error) => {
-    state.hoursTrouble = `No answer: ${error.message}. ${state.hours ? "These were read before." : ""}`;
+    state.hoursOld = Boolean(state.hours);
+    state.hoursTrouble = `No answer: ${error.message}.`;
     draw();
   },
 );
@@ -141,7 +143,7 @@ function foot() {
   return [
     `streamproc ${overview.version} · prefix ${prefix} · ${counted(number, "shard")} · `,
     `windows of ${length(windowS)}, grace ${length(graceS)} · times in UTC · `,
-    `${counted(state.channels.length, "channel")} in 24 h · `,
+    state.channels ? `${counted(state.channels.length, "channel")} in 24 h · ` : null,
     h("a", { href: "/api/openapi.json" }, "API"),
   ];
 }

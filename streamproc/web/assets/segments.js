@@ -18,9 +18,9 @@ const COLUMNS = [
   { name: "Segment" },
   { name: "Languages" },
   { name: "Platform" },
-  { name: "Extraction", number: true },
-  { name: "Dubbing", number: true },
-  { name: "Reinsertion", number: true },
+  { name: "Extract", number: true },
+  { name: "Dub", number: true },
+  { name: "Reinsert", number: true },
   { name: "Retries", number: true },
 ];
 

@@ -8,8 +8,9 @@ export const state = {
   lookedMs: 0, // when the server's own look at the system last was a new one
   away: null, // why there is no newer one: { message, retryS, status }
   hours: null, // the newest answer of /api/hours
+  hoursOld: false, // whether there should be a newer one
   hoursTrouble: "",
-  channels: [],
+  channels: null, // names of the last 24 hours
   channel: null, // the page of one channel: { id, hourly, trends, segments, trouble }
 };
 

@@ -83,7 +83,7 @@ export function facts() {
     isFresh()
       ? fact(
           ready === overview.workers.length && ready > 0,
-          `${ready} of ${counted(overview.workers.length, "worker")} ready`,
+          overview.workers.length ? `${ready} of ${counted(overview.workers.length, "worker")} ready` : "no worker",
         )
       : fact(false, "workers unknown"),
   );
