@@ -7,7 +7,6 @@ when an agent fails (the default one restarts the agent and drops its item in si
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import sys
@@ -21,6 +20,7 @@ from mode.supervisors import CrashingSupervisor
 
 from streamproc.app import transport
 from streamproc.app.explain import UNSUITABLE
+from streamproc.app.garbage import collect_seldom
 from streamproc.app.intake import Committing, Intake
 from streamproc.app.pages import CannotListen, add_pages
 from streamproc.app.pod import Pod, ShardRoles
@@ -124,17 +124,10 @@ class _Worker(faust.Worker):
         print(json.dumps({"event": "ready", "port": self.app.web.port}), flush=True)  # noqa: T201
 
 
-def _collect_garbage_seldom() -> None:
-    """A batch is thousands of objects and no cycle: looking for cycles at every 700 new ones costs a fifth of all."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
 def run(pod: Pod, loop: Any) -> int:
     """Run a worker until SIGTERM or SIGINT. Returns the exit code."""
     app = WorkerApp(pod)
-    _collect_garbage_seldom()
+    collect_seldom()
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None
     say_start(pod)

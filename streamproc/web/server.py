@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from streamproc.app.ending import end
 from streamproc.app.explain import UNSUITABLE
+from streamproc.app.garbage import collect_seldom
 from streamproc.app.pages import CannotListen
 from streamproc.app.settings import Settings
 from streamproc.web.application import make_application
@@ -33,6 +34,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code."""
+    collect_seldom()
     try:
         return uvloop.run(_serve(settings))
     except (*UNSUITABLE, CannotListen) as error:
