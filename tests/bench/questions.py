@@ -3,17 +3,21 @@
 first    what was asked is not remembered: another channel each time, and a service that has just begun
 again    the same channel within the minute, while segments go on arriving: what a dashboard does
 floor    redis-py and pymongo alone, asked for the same data and doing nothing with it
+cpu      of that, what was computed: by this process (the service and the driver), by valkey, by mongod. It says what
+         bounds a question, also on a machine that does other work. Of servers on Linux alone
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pymongo import AsyncMongoClient
@@ -21,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamproc import DubbingMetricsService
+from streamproc.app.garbage import collect_seldom
 from streamproc.core.windows import Windowing
 from streamproc.embedded import start_mongod, start_valkey
 from streamproc.stores.mongo.collection import COLLECTION, ensure_collection
@@ -34,7 +39,14 @@ _KEYS: Final = ShardKeys("dubbing", 0)
 _ARRIVING: Final = 7
 _DATABASE: Final = "bench"
 
-Times = list[float]
+
+class Times(NamedTuple):
+    """Milliseconds: how long each ask took, and what this process, valkey and mongod computed for one, in the mean."""
+
+    wall: list[float]
+    cpu: list[float]
+
+
 Ask = Callable[[int], Awaitable[Any]]
 
 
@@ -49,17 +61,20 @@ class Row(NamedTuple):
     question: str
     first: Times
     again: Times
-    floor: Times
+    floor: Times | None
     floor_is: str
 
 
 class Bench:
     """The stock, and whoever asks about it."""
 
-    def __init__(self, scale: Scale, redis: Any, mongodb: AsyncMongoClient[dict[str, Any]], rounds: int) -> None:
+    def __init__(
+        self, scale: Scale, redis: Any, mongodb: AsyncMongoClient[dict[str, Any]], pids: Sequence[int], rounds: int
+    ) -> None:
         self.scale = scale
         self.stock = Stock(scale)
         self.rounds = rounds
+        self._pids = pids
         self._redis = redis
         self._database = mongodb[_DATABASE]
         self._added = 0
@@ -128,11 +143,26 @@ class Bench:
         async def ask_anew(number: int) -> None:
             await ask_of(self._service())(number)
 
-        first = await _timed(ask_anew, firsts or self.rounds)
+        first = await self._timed(ask_anew, firsts or self.rounds)
         asked = ask_of(self._service())
         await asked(0)
-        again = await _timed(lambda _: asked(0), self.rounds, between=self._arrive)
-        return Row(question, first, again, await _timed(floor, self.rounds) if floor else [], floor_is)
+        again = await self._timed(lambda _: asked(0), self.rounds, between=self._arrive)
+        return Row(question, first, again, await self._timed(floor, self.rounds) if floor else None, floor_is)
+
+    async def _timed(self, ask: Ask, rounds: int, *, between: Callable[[], Awaitable[None]] | None = None) -> Times:
+        """Of so many asks, beside a first one, which opens connections and loads scripts."""
+        await ask(0)
+        wall, computed = [], [0.0 for _ in self._pids]
+        for number in range(1, rounds + 1):
+            if between:
+                await between()
+            begun_s, before = time.perf_counter(), [_cpu_ms(pid) for pid in self._pids]
+            await ask(number)
+            wall.append((time.perf_counter() - begun_s) * 1000)
+            computed = [
+                sum_ms + _cpu_ms(pid) - ms for sum_ms, pid, ms in zip(computed, self._pids, before, strict=True)
+            ]
+        return Times(wall, [sum_ms / rounds for sum_ms in computed])
 
     def _service(self) -> DubbingMetricsService:
         return DubbingMetricsService(self._redis, self._database, _Settings())
@@ -157,43 +187,47 @@ class Bench:
         await self._database[COLLECTION].find(query, batch_size=5000).to_list()
 
 
-async def _timed(ask: Ask, rounds: int, *, between: Callable[[], Awaitable[None]] | None = None) -> Times:
-    """Milliseconds of each ask, the first (which opens connections and loads scripts) left out."""
-    times = []
-    for number in range(rounds + 1):
-        if between:
-            await between()
-        begun_s = time.perf_counter()
-        await ask(number)
-        times.append((time.perf_counter() - begun_s) * 1000)
-    return times[1:]
+def _cpu_ms(pid: int) -> float:
+    """What a process has computed so far."""
+    if pid == os.getpid():
+        return time.process_time() * 1000
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return math.nan
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def table(rows: list[Row]) -> Table:
-    """Milliseconds: p50 and p99."""
-    shown = Table("question", "first p50", "p99", "again p50", "p99", "floor p50", "p99", "floor is", box=None)
-    for column in shown.columns[1:-1]:
+    """Milliseconds: p50 and p99, and what was computed where."""
+    names = ("p50", "p99", "cpu", "valkey", "mongod")
+    shown = Table("question", *(f"{times} {name}" for times in ("first", "again") for name in names), box=None)
+    shown.add_column("floor p50")
+    for column in shown.columns[1:]:
         column.justify = "right"
+    shown.add_column("floor is")
     for row in rows:
-        cells = [f"{one:.1f}" for times in (row.first, row.again, row.floor) for one in _percentiles(times)]
-        shown.add_row(row.question, *cells, *([] if row.floor else ["", ""]), row.floor_is)
+        cells = [f"{one:.1f}" for times in (row.first, row.again) for one in (*_percentiles(times.wall), *times.cpu)]
+        floor = f"{_percentiles(row.floor.wall)[0]:.1f}" if row.floor else ""
+        shown.add_row(row.question, *cells, floor, row.floor_is)
     return shown
 
 
-def _percentiles(times: Times) -> list[float]:
+def _percentiles(times: list[float]) -> tuple[float, float]:
     ranked = sorted(times)
-    return [ranked[int(q * (len(ranked) - 1))] for q in (0.5, 0.99)] if ranked else []
+    return ranked[int(0.5 * (len(ranked) - 1))], ranked[int(0.99 * (len(ranked) - 1))]
 
 
 async def run(scale: Scale, rounds: int) -> None:
+    collect_seldom()  # as a web process does
     with start_mongod() as mongod, start_valkey() as valkey:
         async with AsyncMongoClient[dict[str, Any]](mongod.url) as mongodb:
             redis: Any = connect(valkey.url)
-            bench = Bench(scale, redis, mongodb, rounds)
+            bench = Bench(scale, redis, mongodb, [os.getpid(), valkey.pid, mongod.pid], rounds)
             await bench.load()
             rows = await bench.rows()
             await redis.aclose()
-    console = Console(highlight=False, width=140)
+    console = Console(highlight=False, width=200)
     console.print(table(rows))
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     console.print(

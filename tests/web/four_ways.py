@@ -112,19 +112,21 @@ class FourWays:
         return [*seen, *map(Seen, beyond)]
 
     async def _everywhere(self, names: Sequence[str]) -> list[Seen]:
-        shown, *found = await asyncio.gather(self._on_the_page(names), *map(self._of_the_channel, names))
+        shown, found = await asyncio.gather(
+            self._on_the_page(names), asyncio.gather(*(self._of_the_channel(name) for name in names))
+        )
         return [await self._with_the_page(name, ways, shown[name]) for name, ways in zip(names, found, strict=True)]
 
     async def _of_the_channel(self, name: str) -> dict[str, list[Row]]:
-        python, word, asked = {
-            "hours": (self._service.get_hourly_metrics, "hourly", ("hours", 1)),
-            "days": (self._service.get_daily_trends, "trends", ("days", 7)),
-            "segments": (self._service.get_recent_segments, "segments", ("minutes", 5)),
-        }[name]
-        unit, number = asked
+        asked: dict[str, tuple[Any, str, str, int]] = {
+            "hours": (self._service.get_hourly_metrics, "hourly", "hours", 1),
+            "days": (self._service.get_daily_trends, "trends", "days", 7),
+            "segments": (self._service.get_recent_segments, "segments", "minutes", 5),
+        }
+        python, word, unit, number = asked[name]
         return await self._three_ways(
             name,
-            lambda: python(self._channel, number),  # type: ignore[operator]
+            lambda: python(self._channel, number),
             f"channels/{quote(self._channel, safe='')}/{word}?{unit}={number}",
             [word, self._channel, f"--{unit}", str(number)],
         )
@@ -139,7 +141,11 @@ class FourWays:
             reply = await self._web.get(f"/api/{path}")
             return reply.data if reply.status == HTTPStatus.OK else None
 
-        ways = {"Python": from_python, "HTTP": over_http, "command line": partial(self._run, *command)}
+        ways: dict[str, Callable[[], Awaitable[Any]]] = {
+            "Python": from_python,
+            "HTTP": over_http,
+            "command line": partial(self._run, *command),
+        }
         rows = await asyncio.gather(*(_complete(name, ask) for ask in ways.values()))
         return dict(zip(ways, rows, strict=True))
 

@@ -95,7 +95,7 @@ class _Row(msgspec.Struct):
     nothing: int | None
 
 
-class _Answer(Answer, kw_only=True):
+class _Answer(Answer, frozen=True, kw_only=True):
     channel_id: str
     hours: list[_Row]
 

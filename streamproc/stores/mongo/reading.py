@@ -30,7 +30,7 @@ _SILENCE_S: Final = 1.5
 _BATCH: Final = 1000
 #: Each takes a connection.
 _PARTS: Final = 4
-_DAY_MS: Final = 86_400_000
+_LEAST_PART_MS: Final = 2 * 86_400_000
 _AS_STORED: Final[CodecOptions[Any]] = CodecOptions(tz_aware=False)
 # What an answer is made of. Means are left out (they come from sums), and what only writers look at.
 FIELDS: Final = dict.fromkeys(
@@ -134,8 +134,8 @@ class MeasurementReader:
 
 
 def _parts(since_ms: int, until_ms: int) -> list[tuple[int, int]]:
-    """``[since_ms, until_ms)`` in at most `_PARTS` parts, of a day at least."""
-    number = max(1, min(_PARTS, (until_ms - since_ms) // _DAY_MS))
+    """``[since_ms, until_ms)`` in at most `_PARTS` parts, of two days at least."""
+    number = max(1, min(_PARTS, (until_ms - since_ms) // _LEAST_PART_MS))
     bounds = [since_ms + (until_ms - since_ms) * part // number for part in range(number + 1)]
     return list(pairwise(bounds))
 
