@@ -83,8 +83,8 @@ def _nobody_works(overview: Overview) -> Iterator[Trouble]:
         yield _critical(
             "workers",
             "No worker is heard of: nothing is counted, and nothing is stored. What is published waits in the stream",
-            f"Start one: streamproc worker. If one runs, give it the STREAMPROC_PREFIX ({overview.settings.prefix}) and "
-            f"the STREAMPROC_REDIS_URL ({overview.redis.address}) of whoever looked",
+            f"Start one: streamproc worker. If one runs, give it the STREAMPROC_PREFIX ({overview.settings.prefix}) "
+            f"and STREAMPROC_REDIS_URL ({overview.redis.address}) of whoever looked",
         )
 
 
