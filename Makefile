@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions performance clean
+.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions bench-sessions prove-sessions clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -48,6 +49,10 @@ model: $(VENV)/.test
 chaos: $(VENV)/.test
 	$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
 
+# Old session documents migrate, and their totals are the sum of their hours: 100,000 of them, `ARGS="--sessions 1000"` fewer.
+prove-sessions: $(VENV)/.test
+	$(BIN)/python -m tests.sessions $(ARGS)
+
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
@@ -73,6 +78,9 @@ performance: $(VENV)/.test
 
 bench-questions: $(VENV)/.test
 	$(BIN)/python -m tests.bench.questions $(ARGS)
+
+bench-sessions: $(VENV)/.test
+	cd tests && ../$(BIN)/python -m bench.sessions $(ARGS)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.monitoring import CommandListener
 from redis.asyncio import Redis
 
 from streamproc.app.settings import Settings
@@ -21,6 +23,7 @@ class Connections:
     Args:
         database, client: a caller's own, of MongoDB and of Redis, to be used instead of what the settings name. They
             stay the caller's to close.
+        mongodb_listeners: hear of every command that is sent to the MongoDB that the settings name.
 
     Raises:
         ValueError: one of these cannot be used; the message says what to do.
@@ -36,6 +39,7 @@ class Connections:
         *,
         database: AsyncDatabase[dict[str, Any]] | None = None,
         client: Redis | None = None,
+        mongodb_listeners: Sequence[CommandListener] = (),
     ) -> None:
         self.settings = settings
         self._redis_url = settings.redis_url.get_secret_value()
@@ -45,7 +49,7 @@ class Connections:
         self.redis = (
             redis.connect(self._redis_url, cluster=settings.redis_cluster) if client is None else redis.like(client)
         )
-        self.mongodb = mongo.connect(mongodb_url, app_name="streamproc")
+        self.mongodb = mongo.connect(mongodb_url, app_name="streamproc", listeners=mongodb_listeners)
         own = self.mongodb[settings.mongodb_database]
         self.database: AsyncDatabase[dict[str, Any]] = own if database is None else mongo.durable(database)
         self.shards = [self._shard(number) for number in range(settings.shards)]

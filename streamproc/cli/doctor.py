@@ -15,6 +15,7 @@ from rich.console import Console
 
 from streamproc.app.checkup.diagnosis import Diagnosis, Section, Verdict
 from streamproc.app.checkup.examination import examine
+from streamproc.cli import query_test
 from streamproc.cli.session import interruptible, load_settings, set_up_log
 
 _COLOURS: Final = {Verdict.GREEN: "green", Verdict.YELLOW: "yellow", Verdict.RED: "red", Verdict.UNKNOWN: "cyan"}
@@ -26,14 +27,18 @@ _NO_TERMINAL: Final = 100_000
 
 
 @click.command(epilog="Example: streamproc doctor --json")
+@click.option("--queries", is_flag=True, help="Ask every question on what is stored, and show how it is answered.")
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnoses as one JSON list.")
-def doctor(as_json: bool) -> int:
+def doctor(queries: bool, as_json: bool) -> int:
     """Check Redis, MongoDB, what is stored, the clocks and the settings: a line each, and what to do.
 
-    Changes nothing on the servers, and is safe at any time. Exit code 1 if anything is red.
+    Changes nothing on the servers, and is safe at any time. Exit code 1 if anything is red; with --queries, if a
+    question goes by no index, or is not answered whole.
     """
     settings = load_settings()
     set_up_log(settings)
+    if queries:
+        return query_test.run(settings, as_json=as_json)
     with Console(stderr=True).status("looking"):
         sections = interruptible(examine(settings))
     if as_json:

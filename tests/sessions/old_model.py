@@ -6,6 +6,7 @@ model that passes over fields which it does not know; so does this one.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any, Final
 
@@ -86,12 +87,16 @@ _SUMS: Final = (
 )
 
 
+#: Measurements by session and user, then by hour and channel.
+Hours = dict[tuple[str, str], dict[tuple[Any, str], dict[str, Any]]]
+
+
 async def differences(database: Any, sessions: str = SESSIONS) -> list[str]:
     """Where a document's totals are not the sum of its stored hours, or a document without hours has any.
 
     Knows nothing of how the totals are made: it goes through both collections and adds up.
     """
-    hours: dict[tuple[str, str], dict[tuple[Any, str], dict[str, Any]]] = {}
+    hours: Hours = {}
     async for hour in database[MEASUREMENTS].find():
         metadata = hour["metadata"]
         of_session = hours.setdefault((metadata["session_id"], metadata["user_id"]), {})
@@ -100,8 +105,14 @@ async def differences(database: Any, sessions: str = SESSIONS) -> list[str]:
         rank = metadata["revision"], metadata["write"]
         if held is None or rank > (held["metadata"]["revision"], held["metadata"]["write"]):
             of_session[key] = hour
+    documents = [one async for one in database[sessions].find()]
+    # Long work on many: the client, which looks after its connections, must not be kept from that.
+    return await asyncio.to_thread(_compare, documents, hours)
+
+
+def _compare(documents: list[dict[str, Any]], hours: Hours) -> list[str]:
     found = []
-    async for document in database[sessions].find():
+    for document in documents:
         name = document["session_id"]
         expected = _added(list(hours.get((name, document["user_id"]), {}).values()))
         held = document.get("hourly_metrics")

@@ -257,7 +257,7 @@ class Proof:
         outcome, collection = self._outcome, self._database[SESSIONS]
         hours = [one async for one in self._database[MEASUREMENTS].find()]
         outcome.segments, outcome.hours = self._oracle.segments, len(hours)
-        outcome.wrong_hours = len(self._oracle.compare(hours))
+        outcome.wrong_hours = len(await asyncio.to_thread(self._oracle.compare, hours))
         del hours
         wrong = await differences(self._database)
         outcome.wrong_documents = len(wrong)

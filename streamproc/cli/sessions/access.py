@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -10,7 +9,7 @@ import click
 
 from streamproc.app.connections import Connections
 from streamproc.app.keeping import stores_of
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.stores.mongo.checkpoints import Checkpoints
 from streamproc.stores.mongo.reading import MeasurementReader
 from streamproc.stores.mongo.sessions import SessionStore
@@ -47,4 +46,4 @@ def run(work: Callable[[SessionStore, MeasurementReader, Checkpoints], Awaitable
             await connections.close()
 
     with explained(settings, unfinished):
-        return asyncio.run(connected())
+        return interruptible(connected())

@@ -61,6 +61,13 @@ async def ensure_collection(database: AsyncDatabase[dict[str, Any]]) -> None:
     )
 
 
+async def described(database: AsyncDatabase[dict[str, Any]]) -> tuple[Mapping[str, Any], list[Mapping[str, int]]]:
+    """Options and indexes of the collection, as the server tells them. Raises pymongo.errors.PyMongoError."""
+    found = await _found(database)
+    indexes: list[Mapping[str, int]] = [dict(one["key"]) async for one in await database[COLLECTION].list_indexes()]
+    return (found or {}).get("options", {}), indexes
+
+
 def check_version(version: Sequence[int]) -> None:
     """Raises `ServerTooOld` if `version` (major, minor, patch, ...) is older than `OLDEST_SERVER`."""
     if tuple(version[:3]) < OLDEST_SERVER:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +12,7 @@ from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
@@ -42,17 +44,18 @@ _ADDRESS = re.compile(
 )
 
 
-def connect(url: str, *, app_name: str) -> Client:
+def connect(url: str, *, app_name: str, listeners: Sequence[CommandListener] = ()) -> Client:
     """A client for `url`. It connects when first used, so that a server that is away is no error here.
 
-    Dates are read with their zone (UTC). The caller closes the client (``await client.close()``).
+    Dates are read with their zone (UTC). The caller closes the client (``await client.close()``). `listeners` hear of
+    every command.
 
     Raises:
         pymongo.errors.ConfigurationError, ValueError: `url` is no MongoDB address, or an option has a wrong value.
     """
     given = {name.lower() for name, _ in parse_qsl(urlsplit(url).query)}
     timeouts = {name: value for name, value in _TIMEOUTS.items() if name.lower() not in given}
-    return AsyncMongoClient(url, appname=app_name, tz_aware=True, **timeouts, **_DURABILITY)
+    return AsyncMongoClient(url, appname=app_name, tz_aware=True, event_listeners=listeners, **timeouts, **_DURABILITY)
 
 
 def durable(database: AsyncDatabase[dict[str, Any]]) -> AsyncDatabase[dict[str, Any]]:
