@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions performance clean
-.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions bench-sessions prove-sessions clean
+.PHONY: demo test unit check format docs simulate model chaos soak clean
+.PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions bench-sessions prove-sessions performance
+.PHONY: bench-storage
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -75,6 +76,9 @@ bench-pods: $(VENV)/.test
 # All of these but the questions, written into docs/performance.md: some ten minutes, on a machine that does nothing else.
 performance: $(VENV)/.test
 	$(BIN)/python -m tests.bench.page $(ARGS)
+
+bench-storage: $(VENV)/.test
+	$(BIN)/python -m tests.bench.storage $(ARGS)
 
 bench-questions: $(VENV)/.test
 	$(BIN)/python -m tests.bench.questions $(ARGS)

@@ -6,6 +6,7 @@ number:
     mission   a hash of 18 fields for every segment, as the mission has it
     ours      a hash for every window, a compact array for every segment
     listpack  ours, on a server whose limits let a window of that size be one flat piece of memory
+    stream    what the entry takes in the stream, for as long as it is kept there
 """
 
 from __future__ import annotations
@@ -66,6 +67,15 @@ async def ours(client: Any, events: list[bytes]) -> None:
         await store.commit(planner.plan(batch, now_ms))
 
 
+async def stream(client: Any, events: list[bytes]) -> None:
+    """What a publisher writes."""
+    for first in range(0, len(events), _AT_ONCE):
+        pipeline = client.pipeline(transaction=False)
+        for payload in events[first : first + _AT_ONCE]:
+            pipeline.xadd("dubbing:{0}:segments", {"data": payload})
+        await pipeline.execute()
+
+
 async def bytes_of(client: Any, write: Write, events: list[bytes], limits: dict[str, int]) -> tuple[float, float]:
     """Bytes that a segment takes in Redis, and microseconds that writing one took."""
     await client.execute_command("FLUSHALL", "SYNC")
@@ -100,6 +110,8 @@ async def measure(url: str, windows: int, segments: int) -> Table:
         table.add_row(name, f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
     found, took_us = await bytes_of(client, ours, single, _USUAL)
     table.add_row("ours, a window of one segment", f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
+    found, took_us = await bytes_of(client, stream, full, _USUAL)
+    table.add_row("stream", f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
     await client.config_set("hash-max-listpack-entries", 512)
     await client.aclose()
     return table
