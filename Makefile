@@ -10,6 +10,10 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: demo test unit check format docs simulate model chaos soak clean
 .PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions bench-sessions prove-sessions performance
 .PHONY: bench-storage
+# Hundreds of processes are started, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
