@@ -26,8 +26,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 _BROWSER_WANTED = CHROMIUM is not None or os.environ.get("STREAMPROC_REQUIRE_TOOLS") == "1"
 collect_ignore = [] if _BROWSER_WANTED else ["web/test_dashboard.py", "web/test_four_ways.py"]
 
-#: The kinds of tests whose files take longest: begun first, they do not keep one process busy when all others are done.
-_LONG_FILES: Final = ("simulation", "chaos", "fault", "docs", "integration", "web")
+#: Kinds of tests with a file that takes minutes, and those whose files take seconds. The long are begun first: they do
+#: not keep one process busy when all others are done.
+_LONG: Final = ("simulation", "chaos")
+_SHORT: Final = ("script", "model", "deploy", "property", "unit")
 
 
 def pytest_configure() -> None:
@@ -36,8 +38,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ranks = {kind: rank for rank, kind in enumerate(_LONG_FILES)}
-    items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+    def rank(item: pytest.Item) -> tuple[bool, bool]:
+        kind = item.path.parent.name
+        return kind in _SHORT, kind not in _LONG
+
+    items.sort(key=rank)
 
 
 def pytest_report_header() -> list[str]:
