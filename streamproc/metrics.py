@@ -174,6 +174,13 @@ class Metrics:
         self.setting_seconds = Gauge(
             "streamproc_setting_seconds", "Settings that limits of alerts go by.", ["setting"], registry=r
         )
+        self.archive_overdue_days = Gauge(
+            "streamproc_archive_overdue_days",
+            "Days older than 80 days that MongoDB holds and that are not archived, as far as this process can see: "
+            "MongoDB forgets after 90. 0 without STREAMPROC_ARCHIVE_URL.",
+            registry=r,
+        )
+
         self.dependency_up = Gauge(
             "streamproc_dependency_up", "1 while the dependency answers.", ["dependency"], registry=r
         )

@@ -17,6 +17,8 @@ from typing import Any, Final
 import pymongo
 import pytest
 import redis
+from buckets import bucket_server
+from google.cloud import storage
 
 from streamproc.embedded import EmbeddedServer, start_mongod, start_redis, start_valkey
 
@@ -68,6 +70,22 @@ def redis7() -> Iterator[EmbeddedServer]:
 def mongod() -> Iterator[EmbeddedServer]:
     with start_mongod() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bucket_emulator() -> Iterator[str]:
+    """URL of an emulator of Google Cloud Storage."""
+    with bucket_server() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(bucket_emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """ARCHIVE_URL of an empty bucket. This process and those it starts find the emulator."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket_emulator)
+    name = f"test-{uuid.uuid4().hex}"
+    storage.Client().create_bucket(name)
+    return f"gs://{name}/archive"
 
 
 @pytest.fixture(params=REDIS_SERVERS)

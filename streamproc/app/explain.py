@@ -7,6 +7,7 @@ from typing import Final
 from pymongo.errors import PyMongoError
 
 from streamproc.core.failures import Explanation
+from streamproc.stores.archive import failures as archive
 from streamproc.stores.mongo import failures as mongo
 from streamproc.stores.mongo.collection import CollectionMismatch
 from streamproc.stores.mongo.collection import ServerTooOld as MongoTooOld
@@ -15,7 +16,7 @@ from streamproc.stores.redis.connect import ServerTooOld as RedisTooOld
 from streamproc.stores.redis.shard import LayoutMismatch
 
 #: A server is away, or refuses us.
-SERVER_FAILURES: Final = (*redis.FAILURES, *mongo.FAILURES)
+SERVER_FAILURES: Final = (*redis.FAILURES, *mongo.FAILURES, *archive.FAILURES)
 
 
 class MustNotRun(RuntimeError):
@@ -28,9 +29,13 @@ UNSUITABLE: Final = (LayoutMismatch, CollectionMismatch, MongoTooOld, RedisTooOl
 
 def explain(error: BaseException) -> Explanation:
     """Cause and remedy of one of `SERVER_FAILURES`. Never a password or a user's id."""
+    if isinstance(error, archive.ArchiveTrouble):
+        return error.explanation
     return mongo.explain(error) if isinstance(error, PyMongoError) else redis.explain(error)
 
 
 def server_of(error: BaseException) -> str:
-    """Whose error it is: ``redis`` or ``mongodb``."""
+    """Whose error it is: ``redis``, ``mongodb`` or ``archive``."""
+    if isinstance(error, archive.ArchiveTrouble):
+        return "archive"
     return "mongodb" if isinstance(error, PyMongoError) else "redis"

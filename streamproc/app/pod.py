@@ -13,6 +13,8 @@ from typing import Any, Final
 from pymongo.errors import ConnectionFailure
 from redis import exceptions as redis_errors
 
+from streamproc.app.archive_watch import ArchiveWatch
+from streamproc.app.archiving import make_archiving
 from streamproc.app.condition import Condition
 from streamproc.app.connections import Connections
 from streamproc.app.erasing import make_eraser, require_erasure_key
@@ -66,7 +68,10 @@ class ShardRoles:
 
 
 class Pod:
-    """One worker process. Making it opens no connection; `prepare_redis` and `prepare_mongodb` do."""
+    """One worker process. Making it opens no connection; `prepare_redis` and `prepare_mongodb` do.
+
+    Making it raises LibraryMissing where there is an ARCHIVE_URL and no library for it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -88,6 +93,8 @@ class Pod:
         self.presence = PresenceStore(self._connections.shards[0])
         self._redis_of = self._servers_of(self._connections.shards)
         self.shards = [self._roles(shard) for shard in self._connections.shards]
+        archiving = make_archiving(self._connections)
+        self.archive_watch = ArchiveWatch(archiving.inspector, self.metrics) if archiving else None
         self.eraser = make_eraser(self._connections, self.metrics)
         self.metrics.ready.set_function(lambda: not self.troubles)
         for name in LIMITING_SETTINGS:

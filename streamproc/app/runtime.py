@@ -25,7 +25,7 @@ from streamproc.app.intake import Committing, Intake
 from streamproc.app.pages import CannotListen, add_pages
 from streamproc.app.pod import Pod, ShardRoles
 from streamproc.app.reporting import Reporting, say_end, say_start
-from streamproc.app.services import Preparing, erasing, services_of, telling
+from streamproc.app.services import Preparing, erasing, services_of, telling, watching_archive
 from streamproc.stores.redis.entries import Batch
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,8 @@ class WorkerApp(faust.App):
         self.service(Reporting(pod))
         if pod.eraser:
             self.service(erasing(pod, pod.eraser))
+        if pod.archive_watch:
+            self.service(watching_archive(pod, pod.archive_watch))
         # Faust stops services in the reverse order: intakes first, while everything they need still runs.
         for roles in pod.shards:
             for service in services_of(pod, roles):

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from mode import Service
 
+from streamproc.app.archive_watch import ArchiveWatch
 from streamproc.app.condition import Condition
 from streamproc.app.explain import SERVER_FAILURES, MustNotRun, explain
 from streamproc.app.pod import Pod, ShardRoles
@@ -30,6 +31,7 @@ from streamproc.roles.eraser import Eraser, ErasureIncomplete
 _OBSERVE_S: Final = 1.0
 _ERASE_S: Final = 5.0
 _TELL_S: Final = 1.0
+_WATCH_S: Final = 300.0
 
 
 class Preparing(QuietService):
@@ -152,6 +154,17 @@ def erasing(pod: Pod, eraser: Eraser) -> Service:
     both = [pod.redis_ready, pod.mongodb_ready]
     # It begins with the first shard, by whose time it goes; of others that are away it tells itself.
     return Repeating(pod, pod.shards[0].server, "erasing", both, erase, min(_ERASE_S, pod.settings.window_seconds))
+
+
+def watching_archive(pod: Pod, watch: ArchiveWatch) -> Service:
+    """The repeating service of a pod that tells of days that are not archived in time."""
+
+    async def look() -> bool:
+        await watch.run_once()
+        return False
+
+    both = [pod.redis_ready, pod.mongodb_ready]
+    return Repeating(pod, pod.shards[0].server, "watching the archive", both, look, _WATCH_S)
 
 
 def telling(pod: Pod) -> Service:

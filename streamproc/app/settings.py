@@ -14,11 +14,13 @@ from pydantic_core import PydanticCustomError
 
 from streamproc.app.settings_sources import PREFIX, SECRETS, find, is_service_link
 from streamproc.core.windows import Windowing
+from streamproc.roles.archive_inspector import ArchivePolicy
 from streamproc.roles.consumer import ConsumePolicy
 from streamproc.roles.eraser import ErasePolicy
 from streamproc.roles.flusher import FlushPolicy
 from streamproc.roles.janitor import KeepPolicy
 from streamproc.roles.session_keeper import SessionPolicy
+from streamproc.stores.archive import objects as archive
 from streamproc.stores.mongo import connect as mongo
 from streamproc.stores.mongo.collection import COLLECTION as MEASUREMENTS
 from streamproc.stores.mongo.collection import EXPIRE_AFTER_SECONDS
@@ -90,6 +92,9 @@ class Settings(BaseModel):
     sessions_collection: CollectionName = Field(
         SESSIONS, description="Collection of the session documents, in the database of the measurements."
     )
+    archive_url: str = Field(
+        "", description="Where the archive is: file:///folder or gs://bucket/prefix. Empty: there is none."
+    )
     log_format: Literal["text", "json"] = Field(
         "text", description="One line per thing worth knowing, as text or JSON."
     )
@@ -101,6 +106,16 @@ class Settings(BaseModel):
         check = redis.check_address if info.field_name == "redis_url" else mongo.check_address
         try:
             check(url.get_secret_value())
+        except ValueError as error:
+            raise _wrong(str(error)) from None
+        return url
+
+    @field_validator("archive_url")
+    @classmethod
+    def _archive_address(cls, url: str) -> str:
+        try:
+            if url:
+                archive.check_address(url)
         except ValueError as error:
             raise _wrong(str(error)) from None
         return url
@@ -163,6 +178,10 @@ class Settings(BaseModel):
             flush_visibility_ms=_ms(self.flush_visibility_seconds),
             measurement_retention_ms=EXPIRE_AFTER_SECONDS * 1000,
         )
+
+    @property
+    def archive_policy(self) -> ArchivePolicy:
+        return ArchivePolicy(measurement_retention_ms=EXPIRE_AFTER_SECONDS * 1000)
 
     @property
     def keep_policy(self) -> KeepPolicy:

@@ -25,12 +25,14 @@ NOT_SAFE_TO_CHANGE: Final = {
     "shards": "fixed with the first data: a process that differs does not run; use another PREFIX",
     "group": "a new group reads the whole stream again, and knows nothing of what the old one has in hand",
     "window_seconds": "fixed with the first data: a process that differs does not run; use another PREFIX",
+    "archive_url": "another archive: move its files along, manifests and all",
     "erasure_key": "whoever was erased is not recognised by another key: a process that differs does not run",
 }
 # What the schema does not say, since a validator does.
 _ALLOWED: Final = {
     "redis_url": "redis:// or rediss://",
     "mongodb_url": "mongodb:// or mongodb+srv://",
+    "archive_url": "file:// or gs://",
     "api_token": f"{KEY_CHARACTERS} characters or more",
     "erasure_key": f"{KEY_CHARACTERS} characters or more",
 }
@@ -93,7 +95,7 @@ def _origin(found: Found | None) -> str:
 def _shown(name: str, found: Found | None) -> str:
     value = _in_force(name) if found is None else found.value
     if name not in SECRETS:
-        return value
+        return value or "not set"
     if name.endswith("_url"):
         return _masked(name, value)
     return "set" if value else "not set"

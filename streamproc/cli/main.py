@@ -15,6 +15,7 @@ import click
 from streamproc import __version__
 
 _COMMANDS: Final = (
+    "archive",
     "audit",
     "config",
     "dead-letters",

@@ -107,4 +107,6 @@ def explained(settings: Settings, unfinished: str = "") -> Iterator[None]:
 def _address(settings: Settings, error: Exception) -> str:
     if server_of(error) == "redis":
         return f"redis at {redis.describe(settings.redis_url.get_secret_value())}"
+    if server_of(error) == "archive":
+        return f"archive at {settings.archive_url}"
     return f"mongodb at {mongo.describe(settings.mongodb_url.get_secret_value())}"

@@ -7,7 +7,7 @@ import asyncio
 import click
 import uvloop
 
-from streamproc.cli.session import load_settings, set_up_log
+from streamproc.cli.session import explained, load_settings, set_up_log
 
 
 @click.command(epilog="Example: STREAMPROC_REDIS_URL=redis://10.0.0.5:6379/0 streamproc worker")
@@ -30,4 +30,6 @@ def worker(port: int | None) -> int:
     async def make_pod() -> Pod:
         return Pod(settings)
 
-    return run(loop.run_until_complete(make_pod()), loop)
+    with explained(settings):
+        pod = loop.run_until_complete(make_pod())
+    return run(pod, loop)

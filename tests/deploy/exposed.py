@@ -40,7 +40,7 @@ def grouped(expression: str) -> set[str]:
 
 def strange(expression: str) -> list[str]:
     """The names and labels in an expression that nothing scraped has."""
-    series = {**exposed(), "ALERTS": {"alertname", "alertstate", "severity"}, **MADE_ELSEWHERE}
+    series = {**exposed(), "ALERTS": {"alertname", "alertstate", "severity"}}
     wrong, known = [], set(OF_SCRAPE)
     for name, labels in asked(expression):
         if name not in series:
@@ -49,6 +49,3 @@ def strange(expression: str) -> list[str]:
         known |= series[name]
         wrong += [f"{name}{{{label}}}" for label in labels - series[name] - OF_SCRAPE]
     return wrong + [f"by {label}" for label in grouped(expression) - known]
-
-
-MADE_ELSEWHERE: Final[dict[str, set[str]]] = {"streamproc_archive_overdue_days": set()}

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from exposed import MADE_ELSEWHERE, asked, exposed
+from exposed import asked, exposed
 from grafana import DASHBOARD, QUERIES, plain
 from manifests import load_all
 from pods import Pods, pods, until
@@ -148,7 +148,7 @@ def assert_all_is_scraped(watching: Prometheus) -> None:
     """Whatever rules and dashboard ask of a worker has come: the pages that name it are no proof that it does."""
     (rules,) = load_all(RULES)
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]] + QUERIES
-    names = {name for expression in expressions for name, _ in asked(expression)} - {"ALERTS"} - MADE_ELSEWHERE.keys()
+    names = {name for expression in expressions for name, _ in asked(expression)} - {"ALERTS"}
     of_web = {name for name in exposed() if name.startswith("streamproc_http_")}
     assert [name for name in sorted(names - of_web) if not watching.query(name)] == []
 
@@ -156,7 +156,7 @@ def assert_all_is_scraped(watching: Prometheus) -> None:
 def assert_queries_answer(watching: Prometheus) -> None:
     """Every query of the dashboard is carried out; none of a worker's own is empty."""
     empty = [query for query in QUERIES if not watching.query(plain(query).replace("[1m]", "[10m]"))]
-    unknown = ("streamproc_http_", *MADE_ELSEWHERE, "limit_bytes")  # no web process here, and no maxmemory
+    unknown = ("streamproc_http_", "limit_bytes")  # no web process here, and no maxmemory
     assert [query for query in empty if not any(name in query for name in unknown)] == []
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":

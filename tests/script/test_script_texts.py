@@ -4,7 +4,7 @@ import pytest
 
 from streamproc.stores.redis import scripts
 
-WRITES_NOTHING = {"forgettable", "named", "now", "server", "stand", "survey"}
+WRITES_NOTHING = {"forgettable", "named", "now", "server", "stand", "survey", "unsettled"}
 
 
 @pytest.mark.parametrize("script", scripts.ALL, ids=lambda script: script.name)

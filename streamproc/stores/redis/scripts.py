@@ -72,6 +72,7 @@ TAKE_BEHIND: Final = Script("take_behind")
 TAKE_DUE: Final = Script("take_due")
 TELL: Final = Script("tell")
 TRIM: Final = Script("trim")
+UNSETTLED: Final = Script("unsettled")
 WRITE_OFF: Final = Script("write_off")
 ALL: Final = (
     AGREE_KEY,
@@ -101,5 +102,6 @@ ALL: Final = (
     TAKE_DUE,
     TELL,
     TRIM,
+    UNSETTLED,
     WRITE_OFF,
 )
