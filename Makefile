@@ -14,6 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions clean
+.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions bench-archive clean
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -89,6 +90,8 @@ bench-questions: $(VENV)/.test
 
 bench-sessions: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m bench.sessions $(ARGS)
+bench-archive: $(VENV)/.test
+	$(BIN)/python -m tests.bench.archive $(or $(ARGS),life)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -68,12 +69,13 @@ class Stock:
         self.scale = scale
         rng = random.Random(1)
         self._pool = [_folded(rng) for _ in range(_POOL)]
+        self._documents = [one.measurement.document(write=0) for one in self._pool]
 
     async def store(self, database: AsyncDatabase[Any], starts_ms: Iterable[int]) -> int:
         """Store these hours. Returns how many measurements they are."""
         stored = 0
         for start_ms in starts_ms:
-            documents = [self._document(key) for key in self.scale.windows(start_ms)]
+            documents = [self.document(key) for key in self.scale.windows(start_ms)]
             await database[COLLECTION].insert_many(documents, ordered=False)
             stored += len(documents)
         return stored
@@ -107,10 +109,18 @@ class Stock:
         pipeline.zadd(zset, {name: _WINDOWING.forgettable_at(key.start_ms)})
         await pipeline.execute()
 
-    def _document(self, key: WindowKey) -> dict[str, Any]:
-        measurement = self._of(key).measurement
-        times = replace(measurement.aggregate, first_ms=key.start_ms, last_ms=key.start_ms + HOUR_MS - 1)
-        return replace(measurement, key=key, aggregate=times).document(write=key.start_ms << 20)
+    def document(self, key: WindowKey, pick: int | None = None) -> dict[str, Any]:
+        """The measurement of a window; `pick` chooses from the pool, where that is not left to the window."""
+        document = self._documents[(hash(key) if pick is None else pick) % _POOL]
+        start = datetime.fromtimestamp(key.start_ms / 1000, UTC)
+        identity = {"channel_id": key.channel_id, "session_id": key.session_id, "user_id": key.user_id, "hour": start}
+        return {
+            **document,
+            "timestamp": start,
+            "metadata": {**document["metadata"], **identity, "write": key.start_ms << 20},
+            "first_segment_at": start,
+            "last_segment_at": start + timedelta(milliseconds=HOUR_MS - 1),
+        }
 
     def _of(self, key: WindowKey) -> _Folded:
         return self._pool[hash(key) % _POOL]
