@@ -9,6 +9,7 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from streamproc.app.archiving import make_archive_erasure
 from streamproc.app.connections import Connections
 from streamproc.app.settings import MAKE_KEY, PREFIX, InvalidSettings, Settings
 from streamproc.core.erasures import Erasure, State
@@ -113,7 +114,7 @@ async def carry_out(
 
 
 def make_eraser(connections: Connections, metrics: Metrics) -> Eraser | None:
-    """None without an erasure key: then nobody can be erased."""
+    """None without an erasure key: then nobody can be erased. Raises LibraryMissing where there is an ARCHIVE_URL."""
     settings = connections.settings
     key = connections.shards[0].erasure_key
     if key is None:
@@ -122,6 +123,8 @@ def make_eraser(connections: Connections, metrics: Metrics) -> Eraser | None:
     if settings.sessions_enabled:
         sessions = SessionStore(connections.database, settings.sessions_collection)
         others.append(SessionErasure(sessions, key, settings.windowing))
+    if archive := make_archive_erasure(connections):
+        others.append(archive)
     return Eraser(
         [ShardErasure(shard, settings.windowing) for shard in connections.shards],
         others,

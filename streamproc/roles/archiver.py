@@ -187,6 +187,6 @@ def _segments(rows: Sequence[DayRow]) -> Mapping[str, int]:
 
 def _shrunk(users: Collection[str]) -> str:
     return (
-        f"MongoDB holds less of {len(users)} users than the archive, and they were not erased: MongoDB lost data. What "
-        "is archived stays"
+        f"MongoDB holds less of {len(users)} users than the archive, and no erasure of them is known here. If they "
+        "were erased, run this with the workers' STREAMPROC_ERASURE_KEY; else MongoDB lost data. What is archived stays"
     )

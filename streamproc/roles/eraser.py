@@ -26,6 +26,7 @@ from streamproc.core.erasure_key import ErasureKey, WrongKey
 from streamproc.core.erasures import Erasure, Pass, State, Subject, Tally, ask, newest_of_each, numbers
 from streamproc.core.windows import Windowing
 from streamproc.metrics import Metrics
+from streamproc.stores.archive import failures as archive
 from streamproc.stores.mongo import failures as mongo
 from streamproc.stores.mongo.erasures import ErasureStore
 from streamproc.stores.redis import failures as redis
@@ -34,7 +35,7 @@ from streamproc.stores.redis.erasure import ShardErasure
 logger = logging.getLogger(__name__)
 
 # What a layer raises that is away, or that refuses.
-_TROUBLE: Final = (*redis.FAILURES, *mongo.FAILURES)
+_TROUBLE: Final = (*redis.FAILURES, *mongo.FAILURES, *archive.FAILURES)
 # A pod that dies while it applies all erasures again is replaced by another after this time.
 _LEASE_MS: Final = 300_000
 
@@ -240,6 +241,8 @@ class Eraser:
 
 def _kind(error: Exception) -> str:
     """What kind of trouble it is, in our words: the server's own may repeat what it was asked about."""
+    if isinstance(error, archive.ArchiveTrouble):
+        return error.explanation.cause
     found = mongo.explain(error) if isinstance(error, mongo.FAILURES) else redis.explain(error)
     return found.cause
 

@@ -191,6 +191,33 @@ async def test_what_is_missing_is_named(on: Stage, tmp_path: Path) -> None:
     assert "mongodb at mongodb://127.0.0.1:9" in gone.stderr
 
 
+async def test_erasing_a_person_reaches_the_archive(on: Stage, tmp_path: Path) -> None:
+    await archive(on, "run")
+    variables = {**environment(on), "STREAMPROC_FLUSH_VISIBILITY_SECONDS": "0.1"}
+    await on.connections.shards[0].agree_on_layout(shards=1, window_ms=3_600_000)
+    (tmp_path / "archive").rename(tmp_path / "away")
+    code, receipt = await _erase(variables)
+    assert (code, receipt["state"], list(receipt["trouble"])) == (1, "incomplete", ["archive"])
+    (tmp_path / "away").rename(tmp_path / "archive")
+    code, receipt = await _erase(variables, "--verify")
+    assert (code, receipt["state"], receipt["verified"]) == (0, "complete", True)
+    assert (receipt["archive_rows_deleted"], receipt["archive_files_rewritten"]) == (3, 3)
+    assert on.users() == ["avi"]
+    assert (await archive(on, "verify")).stdout == "3 of 3 days verified\n"
+    assert "0 written of 3 days: 3 done" in (await archive(on, "run")).stdout
+
+
+async def _erase(variables: dict[str, str], *options: str) -> tuple[int | None, Any]:
+    """In a process of its own: it waits for signals."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streamproc", "erase", "--user", "dana", "--json", *options),
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    return process.returncode, orjson.loads(told)
+
+
 @pytest.mark.parametrize(("library", "command"), [("pyarrow", "run"), ("duckdb", "query")])
 async def test_a_missing_library_says_what_to_install(on: Stage, library: str, command: str, tmp_path: Path) -> None:
     await on.run()
