@@ -7,14 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test unit check format docs simulate model chaos soak clean
-.PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-questions bench-sessions prove-sessions performance
-.PHONY: bench-storage
 # Hundreds of processes are started, and each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions clean
-.PHONY: demo test unit check format docs simulate model chaos soak bench bench-windows bench-memory bench-questions bench-archive clean
+.PHONY: demo test unit check format docs simulate model chaos prove-sessions soak performance clean
+.PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-storage bench-questions bench-sessions bench-archive bench-erasure
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -92,6 +89,9 @@ bench-sessions: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m bench.sessions $(ARGS)
 bench-archive: $(VENV)/.test
 	$(BIN)/python -m tests.bench.archive $(or $(ARGS),life)
+
+bench-erasure: $(VENV)/.test
+	$(BIN)/python -m tests.bench.erasing $(ARGS)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

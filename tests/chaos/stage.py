@@ -124,6 +124,11 @@ class Stage:
             if worker.ended:
                 self.troubles.append(f"worker {worker.number} left with code {worker.ended}:\n{worker.log_tail(30)}")
 
+    @property
+    def all_workers(self) -> list[Worker]:
+        """Those that have ended among them."""
+        return [*self.workers, *self._ended]
+
     def _dismiss(self, worker: Worker) -> None:
         self.workers.remove(worker)
         self._ended.append(worker)
@@ -144,7 +149,7 @@ class Stage:
         publishing_ = asyncio.create_task(
             publishing.run(
                 self._simulation(),
-                self._client(f"redis://127.0.0.1:{self.redis_proxy.port}/0"),
+                self.proxied_client,
                 rate=rate,
                 until=until,
                 on_published=self._record,
@@ -182,6 +187,11 @@ class Stage:
     @property
     def redis_client(self) -> Redis:
         return self._client(self.redis.url)
+
+    @property
+    def proxied_client(self) -> Redis:
+        """As publishers and workers reach it."""
+        return self._client(f"redis://127.0.0.1:{self.redis_proxy.port}/0")
 
     def client_of(self, server: EmbeddedServer) -> Redis:
         return self._client(server.url)

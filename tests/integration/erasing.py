@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import bson
 import orjson
+from chaos.search import in_mongodb, in_redis, names
 from one_shard import HOUR, HOUR_MS, WINDOWING, OneShard, segment
 from pymongo.asynchronous.database import AsyncDatabase
 
 from streamproc.core.erasures import Erasure, Pass, State, numbers
-from streamproc.core.windows import WindowKey, escape
+from streamproc.core.windows import WindowKey
 from streamproc.demo.oracle import Difference
 from streamproc.roles.eraser import ErasePolicy, Eraser, Layer
 from streamproc.stores.mongo.collection import COLLECTION
@@ -157,41 +156,10 @@ class Erasing:
 
 async def traces(user: str, redis: Any, database: AsyncDatabase[dict[str, Any]]) -> list[bytes]:
     """Every key, value and document in which a user's id can be found, in any of its spellings."""
-    spelled = {user, escape(user), json.dumps(user)[1:-1], repr(user)[1:-1]}
-    needles = [one.encode() for one in spelled]
-    stored = [*_in_redis(redis), *await _in_mongodb(database)]
-    return [one for one in stored if any(needle in one for needle in needles)]
-
-
-def _in_redis(redis: Any) -> Iterator[bytes]:
-    """Every key, and every value under it."""
-    for key in redis.scan_iter():
-        yield key
-        yield from _flat(_READ[redis.type(key)](redis, key))
-
-
-_READ: dict[bytes, Any] = {
-    b"string": lambda redis, key: redis.get(key),
-    b"hash": lambda redis, key: list(redis.hgetall(key).items()),
-    b"set": lambda redis, key: list(redis.smembers(key)),
-    b"zset": lambda redis, key: redis.zrange(key, 0, -1),
-    b"stream": lambda redis, key: [list(fields.items()) for _, fields in redis.xrange(key)],
-}
-
-
-def _flat(value: Any) -> Iterator[bytes]:
-    if isinstance(value, bytes):
-        yield value
-    else:
-        for one in value:
-            yield from _flat(one)
-
-
-async def _in_mongodb(database: AsyncDatabase[dict[str, Any]]) -> Sequence[bytes]:
-    """Every document of every collection, the buckets under the time series among them."""
-    names = await database.list_collection_names()
-    assert {COLLECTION, f"system.buckets.{COLLECTION}"} <= set(names)
-    return [bson.encode(one) for name in names async for one in database[name].find()]
+    collections = await database.list_collection_names()
+    assert {COLLECTION, f"system.buckets.{COLLECTION}"} <= set(collections)
+    stored = [one for _, one in in_redis(redis)] + [one async for _, one in in_mongodb(database)]
+    return [one for one in stored if names(user, one)]
 
 
 def found_again(erasure: Erasure) -> int:
