@@ -87,6 +87,7 @@ bench-questions: $(VENV)/.test
 
 bench-sessions: $(VENV)/.test
 	cd tests && ../$(BIN)/python -m bench.sessions $(ARGS)
+
 bench-archive: $(VENV)/.test
 	$(BIN)/python -m tests.bench.archive $(or $(ARGS),life)
 
