@@ -38,6 +38,9 @@ _KEYS: Final = ShardKeys("dubbing", 0)
 #: New segments of a channel in the five seconds between two looks of a dashboard: 20 sessions, one each 15 s.
 _ARRIVING: Final = 7
 _DATABASE: Final = "bench"
+_DAY_MS: Final = 24 * HOUR_MS
+#: So many are stored: the last ones of all, those before them of the users who are asked about.
+_USER_DAYS: Final = 30
 
 
 class Times(NamedTuple):
@@ -84,11 +87,11 @@ class Bench:
         # The mongod of the tests makes do with little memory; a month of the mission's hours needs more.
         await self._database.client.admin.command("setParameter", 1, wiredTigerEngineRuntimeConfig="cache_size=4G")
         stored_until_ms = _this_hour_ms()
-        first_ms = stored_until_ms - self.scale.days * 24 * HOUR_MS
-        for day in range(self.scale.days):
-            begun_s, start_ms = time.monotonic(), first_ms + day * 24 * HOUR_MS
-            stored = await self.stock.store(self._database, range(start_ms, start_ms + 24 * HOUR_MS, HOUR_MS))
-            _tell(f"day {day + 1} of {self.scale.days}: {stored} measurements in {time.monotonic() - begun_s:.0f} s")
+        for back in range(max(_USER_DAYS, self.scale.days), 0, -1):
+            begun_s, start_ms = time.monotonic(), stored_until_ms - back * _DAY_MS
+            users = None if back <= self.scale.days else self.rounds + 1
+            stored = await self.stock.store(self._database, range(start_ms, start_ms + _DAY_MS, HOUR_MS), users)
+            _tell(f"{back} days ago: {stored} measurements in {time.monotonic() - begun_s:.0f} s")
         await self.stock.store(self._database, range(stored_until_ms, _this_hour_ms(), HOUR_MS))
         _tell(f"{await self.stock.keep(self._redis, _now_ms())} segments in detail")
 
@@ -117,8 +120,8 @@ class Bench:
             await self._row(
                 "30 days of a user",
                 lambda asked: lambda number: asked.get_user_activity(scale.user(number)),
-                lambda number: self._documents("user_id", scale.user(number), 30),
-                f"find().to_list(): {min(self.scale.days, 30) * 24} documents",
+                lambda number: self._documents("user_id", scale.user(number), _USER_DAYS),
+                f"find().to_list(): {_USER_DAYS * 24} documents",
             ),
             await self._row(
                 "hours of a session",
@@ -231,7 +234,7 @@ async def run(scale: Scale, rounds: int) -> None:
     console.print(table(rows))
     load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     console.print(
-        f"\nms; {scale.days} days, {scale.sessions} sessions on {scale.channels} channels, {rounds} rounds; "
+        f"\nms; {scale.days} days of {scale.sessions} sessions on {scale.channels} channels, {rounds} rounds; "
         f"{os.cpu_count()} processors, load {load} (what is above 1 is not ours)"
     )
 
@@ -251,7 +254,7 @@ def _tell(line: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.questions", description=__doc__)
-    parser.add_argument("--days", type=int, default=30, help="of stored hours (default: %(default)d, some 3 minutes)")
+    parser.add_argument("--days", type=int, default=30, help="of which all is stored (%(default)d: some 3 minutes)")
     parser.add_argument("--rounds", type=int, default=100, help="how often each question is asked (%(default)d)")
     options = parser.parse_args()
     asyncio.run(run(Scale(days=options.days), options.rounds))

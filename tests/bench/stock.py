@@ -49,11 +49,11 @@ class Scale:
     def session(self, number: int, start_ms: int) -> str:
         return f"session-{start_ms // _DAY_MS}-{number % self.sessions:04d}"
 
-    def windows(self, start_ms: int) -> list[WindowKey]:
-        """All windows of one hour."""
+    def windows(self, start_ms: int, users: int | None = None) -> list[WindowKey]:
+        """All windows of one hour, or those of so many users."""
         return [
             WindowKey(start_ms, self.channel(number), self.session(number, start_ms), self.user(number))
-            for number in range(self.sessions)
+            for number in range(self.sessions if users is None else users)
         ]
 
 
@@ -71,11 +71,11 @@ class Stock:
         self._pool = [_folded(rng) for _ in range(_POOL)]
         self._documents = [one.measurement.document(write=0) for one in self._pool]
 
-    async def store(self, database: AsyncDatabase[Any], starts_ms: Iterable[int]) -> int:
-        """Store these hours. Returns how many measurements they are."""
+    async def store(self, database: AsyncDatabase[Any], starts_ms: Iterable[int], users: int | None = None) -> int:
+        """Store these hours, of so many users (None: all). Returns how many measurements they are."""
         stored = 0
         for start_ms in starts_ms:
-            documents = [self.document(key) for key in self.scale.windows(start_ms)]
+            documents = [self.document(key) for key in self.scale.windows(start_ms, users)]
             await database[COLLECTION].insert_many(documents, ordered=False)
             stored += len(documents)
         return stored
