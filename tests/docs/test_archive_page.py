@@ -23,6 +23,7 @@ from streamproc.stores.archive import parquet
 from streamproc.stores.archive.manifest import Change, File, Manifest, Source
 from streamproc.stores.archive.objects import RETENTION_DAYS
 from streamproc.stores.archive.sql import By, Question, answer_sql, external_table_sql
+from streamproc.stores.mongo.restored import KEEP_SECONDS
 
 PAGE = "docs/archive.md"
 FIRST = date(2026, 11, 22)
@@ -61,6 +62,12 @@ def test_every_state_is_on_the_page() -> None:
 def test_seven_years_are_as_many_days_as_the_page_says() -> None:
     assert f"({RETENTION_DAYS} days)" in read(PAGE)
     assert all(date(year + 7, 3, 1) - date(year, 3, 1) <= timedelta(RETENTION_DAYS) for year in range(2026, 2040))
+
+
+def test_the_page_of_retention_says_the_same() -> None:
+    kept = {row[0]: row[3] for row in table(section("docs/retention.md", "What is kept, and for how long"))}
+    assert kept["days of the archive"] == f"7 years ({RETENTION_DAYS} days) after the day"
+    assert kept["a day brought back from the archive"] == f"{KEEP_SECONDS // 86_400} days"
 
 
 def test_the_statements_on_the_page_are_those_that_are_printed() -> None:
