@@ -306,17 +306,15 @@ def test_only_prometheus_and_the_proxy_may_speak_to_the_pods(name: str) -> None:
         assert all(rule["from"] for rule in policy["ingress"])
 
 
-def test_whoever_serves_metrics_is_scraped() -> None:
-    (monitor,) = [obj for obj in overlay("production") if obj["kind"] == "PodMonitor"]
-    selector, (endpoint,) = monitor["spec"]["selector"], monitor["spec"]["podMetricsEndpoints"]
-    (expression,) = selector["matchExpressions"]
-    found = [
-        name
-        for component in expression["values"]
-        for name in selected(overlay("production"), {**selector["matchLabels"], expression["key"]: component})
-    ]
-    assert found == ["streamproc-worker", "streamproc-web"]
-    assert (expression["operator"], endpoint["port"], endpoint["path"]) == ("In", "http", "/metrics")
+def test_whoever_serves_metrics_is_scraped_each_kind_as_a_job_of_its_own() -> None:
+    monitors = [obj for obj in overlay("production") if obj["kind"] == "PodMonitor"]
+    for monitor in monitors:
+        labels, (endpoint,) = monitor["spec"]["selector"]["matchLabels"], monitor["spec"]["podMetricsEndpoints"]
+        assert selected(overlay("production"), labels) == [monitor["metadata"]["name"]]
+        assert (endpoint["port"], endpoint["path"]) == ("http", "/metrics")
+    (prometheus,) = load_all(K8S / "base" / "monitoring" / "prometheus.yaml")
+    jobs = {job["job_name"] for job in prometheus["scrape_configs"]}
+    assert {monitor["metadata"]["name"] for monitor in monitors} == jobs == {"streamproc-worker", "streamproc-web"}
 
 
 def test_the_ingress_leads_to_all_that_is_for_strangers_and_to_nothing_else() -> None:

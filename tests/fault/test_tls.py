@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("redis-server") is None and os.environ.get("STREAMPROC_REQUIRE_TOOLS") != "1",
     reason="no redis-server on PATH, the one that speaks TLS",
 )
-CUTS = 8
+CUTS = 5
 
 
 @pytest.fixture(scope="module")

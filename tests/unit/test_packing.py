@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from streamproc.stores.redis.cluster import Cluster
 from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.packing import PackingConnection, PackingSocketConnection, PackingTLSConnection
 
@@ -53,3 +54,10 @@ async def test_options_in_the_url_win_and_all_others_are_ours() -> None:
     assert (given["username"], given["password"]) == ("somebody", "secret")
     assert (given["ssl_ca_certs"], given["socket_timeout"], given["protocol"]) == ("/ca.pem", 3.0, 2)
     await client.aclose()
+
+
+async def test_connections_to_a_cluster_pack_over_tls_too() -> None:
+    cluster = connect("rediss://127.0.0.1:6379/0", cluster=True)
+    assert isinstance(cluster, Cluster)
+    assert isinstance(cluster.of("key").connection_pool.make_connection(), PackingTLSConnection)
+    await cluster.aclose()
