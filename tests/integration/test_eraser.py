@@ -10,7 +10,9 @@ from one_shard import WINDOWING, OneShard, one_shard, segment, until
 
 from streamproc.core.commits import Reason
 from streamproc.core.erasures import Pass
+from streamproc.core.sessions import LastError
 from streamproc.embedded import EmbeddedServer
+from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.entries import EntryStream
 from streamproc.stores.redis.erasure import ShardErasure
 from streamproc.stores.redis.shard import Shard
@@ -53,6 +55,21 @@ async def test_everything_covered_goes_and_the_receipt_says_how_much(erasing: Er
     assert await erasing.traces() == []
     assert await erasing.others() == []
     assert await erasing.ledger() == {"counted": 7, "dead_lettered": 1}
+
+
+async def test_the_last_errors_of_a_person_that_no_document_holds_yet_go_and_those_of_others_stay(
+    erasing: Erasing,
+) -> None:
+    shard = erasing.shard
+    odd = "s:{%}"
+    erasing.add("a")
+    erasing.add("b", session=odd)
+    await shard.consume_all()
+    behind = BehindSessions(shard.shard)
+    await behind.note({name: LastError(1, "dana's microphone") for name in ("s-1", odd, "s-9")})
+    await erasing.erase()
+    taken = (await behind.take(10, 1000)).sessions
+    assert taken == {"s-1": None, odd: None, "s-9": LastError(1, "dana's microphone")}
 
 
 async def test_erased_twice_nothing_is_found_the_second_time(erasing: Erasing) -> None:
@@ -171,9 +188,10 @@ async def test_the_cost_is_that_of_the_person_s_windows_however_many_others_ther
     assert _commands(shard) - before == _COST
 
 
-#: Of two passes: a script that marks, a look into the index, a page of windows, another look, the stream, dead letters;
-#: and with every script the commands in it (checks 3 x 5 + 3 x 2, marks, removals 3 x 6).
-_COST = 2 * (1 + 1 + 2) + 2 + (5 + 1) * 2 + (5 + 1 + 3 * 2 + 3 * 6)
+#: Of two passes: a script that marks, a look into the index, a page of windows with the last errors of their sessions,
+#: another look, the stream, dead letters; and with every script the commands in it (checks 3 x 5 + 3 x 2, marks,
+#: removals 3 x 6).
+_COST = 2 * (1 + 1 + 2) + 3 + (5 + 1) * 2 + (5 + 1 + 3 * 2 + 3 * 6)
 
 
 def _commands(shard: OneShard) -> int:

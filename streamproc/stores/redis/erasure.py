@@ -1,7 +1,8 @@
 """Erasing users from one shard: their windows, what is left of their entries in the stream, their dead letters.
 
     mark      a tombstone, first: from now on commits refuse the covered windows
-    windows   by the user's index, a page at a time, detail and every set that names them in one script
+    windows   by the user's index, a page at a time, detail and every set that names them in one script; before it the
+              last errors of their sessions
     stream    entries that were processed; one still in flight is refused, and deleted, by whoever commits it
     dead      dead letters
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from streamproc.core.erasures import Subject, Subjects, Tally
-from streamproc.core.windows import Windowing
+from streamproc.core.windows import Windowing, unescape
 from streamproc.stores.redis import scripts, traces
 from streamproc.stores.redis.shard import Shard
 
@@ -89,6 +90,9 @@ class ShardErasure:
         for name in names:
             of_window = own.window(name)
             keys += (of_window.segments, of_window.channel)
+        if sessions := {unescape(name.split(":")[2]) for name in names}:
+            # What an error said, noted for the session's document. First: the names are how these are found.
+            await self._shard.client.execute_command("HDEL", own.last_errors, *sorted(sessions))
         windows, segments = await self._shard.run(
             scripts.ERASE_WINDOWS, keys, [subject.user_hash, subject.covered_start_ms, *names]
         )
