@@ -37,7 +37,7 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{port}"
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer. Raises OSError where there is none."""
+        """The data of an answer."""
         url = f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as response:
@@ -51,10 +51,14 @@ class Prometheus:
         return found
 
     async def answers(self) -> bool:
-        try:
-            return bool(await asyncio.to_thread(self.get, "status/runtimeinfo"))
-        except OSError:
-            return False
+        def ready() -> bool:
+            try:
+                with urllib.request.urlopen(f"{self._url}/-/ready", timeout=10) as response:
+                    return bool(response.status == 200)
+            except OSError:
+                return False
+
+        return await asyncio.to_thread(ready)
 
     async def holds(self, expression: str) -> bool:
         return bool(await asyncio.to_thread(self.query, expression))
@@ -124,7 +128,7 @@ def segments(first: int, *, count: int, every_nth_fails: int) -> list[dict[str, 
 
 
 async def test_errors_of_a_running_worker_raise_the_alert_alone(system: Pods, tmp_path: Path) -> None:
-    worker = await system.start()
+    worker = await system.start(SESSIONS_ENABLED="true")
     with prometheus(tmp_path, worker.port) as watching:
         await until(watching.answers, (tmp_path / "prometheus.log").read_text)
         # Twice: of a channel that was not there before, Prometheus knows no increase.
