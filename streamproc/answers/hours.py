@@ -2,11 +2,13 @@
 
 An hour is remembered with what Redis said of it: the names, the sizes, and whether a flush is to come. As long as Redis
 says the same, MongoDB need not be asked again: what is stored of these windows, and of those that Redis has forgotten,
-did not change. But for what an erasure, or a person at MongoDB, removes of forgotten windows: hence for a minute only.
+did not change. But for what a person at MongoDB removes of forgotten windows: hence for a minute only; and what an
+erasure removes of them: hence not beyond the next.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -50,13 +52,16 @@ class ChannelHours:
 
     async def of(self, channel_id: str, since_ms: int, until_ms: int) -> Hours:
         """The hours that start in ``[since_ms, until_ms)``."""
-        sight = await self._seam.look(lambda reader: reader.of_channel(channel_id, since_ms, until_ms))
+        sight, erasure = await asyncio.gather(
+            self._seam.look(lambda reader: reader.of_channel(channel_id, since_ms, until_ms)), self._seam.last_erasure()
+        )
+        self._memory.renew(erasure)
         stands = _by_start(sight.seen)
         known = None if sight.missing else self._memory.get(channel_id)
         if known is None or known.since_ms > since_ms:
             hours = await self._ask(channel_id, sight, since_ms, until_ms)
             if not hours.missing and len(hours.sums) <= _HOURS:
-                self._memory.put(channel_id, _Known(since_ms, until_ms, stands, hours.sums))
+                self._memory.put(channel_id, _Known(since_ms, until_ms, stands, hours.sums), erasure)
             return hours
         first_ms, last_ms = self._changed(known, stands, since_ms, until_ms)
         changed = await self._ask(channel_id, sight, first_ms, last_ms) if first_ms < last_ms else Hours({}, [])
@@ -64,7 +69,8 @@ class ChannelHours:
         sums = {**before, **changed.sums}
         if not changed.missing:
             earlier = {start: one for start, one in known.stands.items() if start < since_ms}
-            self._memory.replace(channel_id, _Known(known.since_ms, until_ms, {**earlier, **stands}, sums))
+            known = _Known(known.since_ms, until_ms, {**earlier, **stands}, sums)
+            self._memory.replace(channel_id, known, erasure)
         return Hours({start: one for start, one in sums.items() if since_ms <= start < until_ms}, changed.missing)
 
     async def _ask(self, channel_id: str, sight: Sight, since_ms: int, until_ms: int) -> Hours:

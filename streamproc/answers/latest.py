@@ -50,12 +50,14 @@ class LatestHours:
     async def of(self, limit: int, now_ms: int) -> Latest:
         """The last `limit` hours of which something is stored."""
         missing: list[Missing] = []
+        erasure = await self._seam.last_erasure()
+        self._memory.renew(erasure)
         waiting = await self._waiting(missing)
         sums: dict[int, Sum] = {}
         try:
             await self._forget_written(now_ms)
             for start_ms in await self._starts(limit, now_ms + self._windowing.future_ms):
-                hour = await self._hour(start_ms)
+                hour = await self._hour(start_ms, erasure)
                 if hour.total.windows:
                     sums[start_ms] = _with_state(hour, waiting.get(start_ms, set()))
                 if len(sums) == limit:
@@ -92,14 +94,14 @@ class LatestHours:
             return [last_ms - back * length_ms for back in range(limit + _EMPTY_HOURS)]
         return sorted(await self._seam.measurements.starts(until_ms - _HOUR_MS, until_ms), reverse=True)
 
-    async def _hour(self, start_ms: int) -> _Hour:
+    async def _hour(self, start_ms: int, erasure: object) -> _Hour:
         known = self._memory.get(start_ms)
         if known is not None:
             return known
         documents = highest_of_each(await self._seam.measurements.of_start(start_ms))
         hour = _Hour(frozenset(documents), Sum.of([Window(document, "final") for document in documents.values()]))
         if documents:
-            self._memory.put(start_ms, hour)
+            self._memory.put(start_ms, hour, erasure)
         return hour
 
 

@@ -1,6 +1,6 @@
 """Remembering for a minute, so that a dashboard which asks the same again and again is cheap.
 
-A minute, and no longer: an erased person leaves sums that are remembered within that time.
+And not beyond an erasure: of sums that hold an erased person nothing is left as soon as the erasure has gone through.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ class Memory(Generic[_Key, _Value]):
         self._most = most
         self._clock = clock
         self._values: dict[_Key, tuple[float, _Value]] = {}
+        self._erasure: object = None
+
+    def renew(self, erasure: object) -> None:
+        """Forget everything, unless this is still the last erasure."""
+        if erasure != self._erasure:
+            self._values.clear()
+            self._erasure = erasure
 
     def get(self, key: _Key) -> _Value | None:
         self._make_room()
@@ -37,15 +44,19 @@ class Memory(Generic[_Key, _Value]):
         self._make_room()
         return list(self._values)
 
-    def put(self, key: _Key, value: _Value) -> None:
-        """Remember from now on."""
+    def put(self, key: _Key, value: _Value, erasure: object = None) -> None:
+        """Remember from now on. `erasure`: which was the last when the value was read; it is not remembered if there
+        has been another.
+        """
+        if erasure != self._erasure:
+            return
         self._values.pop(key, None)
         self._values[key] = self._clock(), value
         self._make_room()
 
-    def replace(self, key: _Key, value: _Value) -> None:
-        """Remember `value` instead, and not longer than what it replaces; nothing if that is forgotten."""
-        if key in self._values:
+    def replace(self, key: _Key, value: _Value, erasure: object = None) -> None:
+        """As `put`, but not longer than what it replaces; nothing if that is forgotten."""
+        if key in self._values and erasure == self._erasure:
             self._values[key] = self._values[key][0], value
 
     def forget(self, key: _Key) -> None:

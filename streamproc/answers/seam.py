@@ -106,6 +106,15 @@ class Seam:
                 sight.seen += [Seen(reader, stand) for stand in reply]
         return sight
 
+    async def last_erasure(self) -> object:
+        """Names the last erasure that removed anything; what was read before it may hold who is erased. None where
+        Redis is away: then nobody knows.
+        """
+        try:
+            return await self.readers[0].last_erasure()
+        except redis.FAILURES:
+            return None
+
     async def _look(self, look: Look, reader: WindowReader) -> list[Stand]:
         if reader not in self._suitable:
             await reader.check_layout(len(self.readers))

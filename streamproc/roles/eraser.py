@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -151,6 +152,7 @@ class Eraser:
         which, subject = erasure.next_pass(), self._subject(erasure)
         (tallies,), trouble = await self._apply([subject])
         at_ms = 0 if trouble else await self._now_ms()
+        await self._tell(tallies)
         logger.info("erasure %s: %s pass %s", erasure.id, which, f"kept from {_listed(trouble)}" if trouble else "done")
         return await self._erasures.record(erasure.id, which, tallies, trouble, at_ms)
 
@@ -201,10 +203,17 @@ class Eraser:
     async def _record_again(self, erasure: Erasure, tallies: Mapping[str, Tally], now_ms: int) -> int:
         number = sum(sum(numbers(tally).values()) for tally in tallies.values())
         if number:
+            await self._tell(tallies)
             await self._erasures.record(erasure.id, Pass.AGAIN, tallies, {}, now_ms)
             self._metrics.erased_again.inc(number)
             logger.warning("erasure %s: %d things had come back, and are erased again", erasure.id, number)
         return number
+
+    async def _tell(self, tallies: Mapping[str, Tally]) -> None:
+        """Let answers know, once it is gone from all layers. They forget within a minute anyway."""
+        if any(any(numbers(tally).values()) for tally in tallies.values()):
+            with suppress(*redis.FAILURES):
+                await self._shards[0].tell(secrets.token_hex(8))
 
     async def _forget(self, now_ms: int) -> None:
         """Let go of ids and tombstones that are older than anything that could bring their user back."""

@@ -41,6 +41,27 @@ def test_the_longest_remembered_makes_room() -> None:
     assert memory.keys() == ["b", "c"]
 
 
+def test_nothing_is_remembered_beyond_an_erasure() -> None:
+    memory: Memory[str, int] = Memory(2)
+    memory.renew("e1")
+    memory.put("a", 1, "e1")
+    memory.renew("e1")
+    assert memory.get("a") == 1
+    memory.renew("e2")
+    assert memory.get("a") is None
+
+
+def test_what_was_read_before_an_erasure_is_not_remembered_after_it() -> None:
+    memory: Memory[str, int] = Memory(2)
+    memory.renew("e1")
+    memory.renew("e2")
+    memory.put("a", 1, "e1")
+    assert memory.keys() == []
+    memory.put("a", 2, "e2")
+    memory.replace("a", 1, "e1")
+    assert memory.get("a") == 2
+
+
 def test_forgetting_what_is_not_remembered_is_fine() -> None:
     memory: Memory[str, int] = Memory(2)
     memory.forget("a")

@@ -24,6 +24,8 @@ from streamproc.stores.redis.shard import Shard
 # A script stalls everyone while it runs: 200 windows, or 500 entries, take about a millisecond.
 _WINDOWS: Final = 200
 _IDS: Final = 500
+# Nobody remembers for longer than a minute.
+_TOLD_MS: Final = 3_600_000
 _MARKS_OF_A_NAME: Final = 3  # <hour>:<channel>:<session>:<user>
 
 
@@ -64,6 +66,10 @@ class ShardErasure:
         """Remove tombstones of which the newest window covered is older. Returns how many."""
         removed = await self._shard.run(scripts.ERASE_FORGET, [self._shard.keys.erased], [before_start_ms])
         return int(removed)
+
+    async def tell(self, erasure: str) -> None:
+        """Let whoever remembers what is stored know that an erasure has removed something of it."""
+        await self._shard.client.execute_command("SET", self._shard.keys.last_erasure, erasure, "PX", _TOLD_MS)
 
     async def take_turn(self, lease_ms: int) -> str:
         """Whether the caller is to apply all erasures again, for `lease_ms`: what to tell `end_turn`, or ''."""

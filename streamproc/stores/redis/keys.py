@@ -36,6 +36,7 @@ class ShardKeys:
         self.ledger = f"{tagged}ledger"
         self.dead = f"{tagged}dead"
         self.erased = f"{tagged}erased"
+        self.last_erasure = f"{tagged}last_erasure"
         self.layout = f"{tagged}layout"
         self.suspects = f"{tagged}suspects"
         self.pods = f"{tagged}pods"

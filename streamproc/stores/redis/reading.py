@@ -74,6 +74,11 @@ class WindowReader:
                     "answers would be wrong. Give this process the SHARDS and WINDOW_SECONDS of the workers"
                 )
 
+    async def last_erasure(self) -> object:
+        """What `ShardErasure.tell` wrote."""
+        (found,) = await self._pipeline([("GET", self._keys.last_erasure)])
+        return found
+
     async def of_channel(self, channel_id: str, since_ms: int, until_ms: int) -> list[Stand]:
         """Where the channel's windows stand that start in ``[since_ms, until_ms)``."""
         windowing = self._windowing
