@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test unit check format docs simulate model chaos prove-sessions soak performance clean
-.PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-storage bench-questions bench-sessions bench-archive bench-erasure
+.PHONY: bench bench-windows bench-memory bench-meanwhile bench-pods bench-storage bench-questions bench-mission bench-sessions bench-archive bench-erasure
 
 demo: $(VENV)/.demo
 	$(BIN)/streamproc demo $(ARGS)
@@ -93,6 +93,9 @@ bench-archive: $(VENV)/.test
 
 bench-erasure: $(VENV)/.test
 	$(BIN)/python -m tests.bench.erasing $(ARGS)
+
+bench-mission: $(VENV)/.test
+	$(BIN)/python -m tests.bench.mission $(ARGS)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -107,7 +107,7 @@ def _payload(rng: random.Random, load: Load, number: int, at: datetime, truth: T
     )
 
 
-def last_hour(now_ms: int) -> datetime:
+def last_hour(now_ms: float) -> datetime:
     """The start of the hour that has ended last: its windows are late, so they are flushed as soon as it is quiet."""
     return datetime.fromtimestamp(now_ms / 1000, UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
 

@@ -15,7 +15,7 @@ import argparse
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -29,25 +29,28 @@ from streamproc.stores.redis.connect import connect
 from streamproc.stores.redis.shard import Shard
 
 from .command import Measured, main
-from .load import Load, Truth, payloads
+from .load import Load, Truth, last_hour, payloads
 
 _AT_ONCE: Final = 1000
 _DAY_S: Final = 86_400
 #: What Redis and Valkey allow a small hash as they come, and what lets a window of 240 segments be one.
-_USUAL: Final = {"hash-max-listpack-entries": 128, "hash-max-listpack-value": 64}
-_GENEROUS: Final = {"hash-max-listpack-entries": 512, "hash-max-listpack-value": 512}
+USUAL: Final = {"hash-max-listpack-entries": 128, "hash-max-listpack-value": 64}
+GENEROUS: Final = {"hash-max-listpack-entries": 512, "hash-max-listpack-value": 512}
+
+#: Without grace, all events of the hour before are late, and what is late is due at once: a flush need not wait.
+WINDOWING: Final = Windowing(grace_ms=0, quiet_ms=1)
 
 Write = Callable[[Any, list[bytes]], Awaitable[None]]
 
 
 async def mission(client: Any, events: list[bytes]) -> None:
     """A hash of 18 fields for each segment, with its time to live."""
-    hour = datetime.now(UTC).strftime("%Y%m%d%H")
     for first in range(0, len(events), _AT_ONCE):
         pipeline = client.pipeline(transaction=False)
         for payload in events[first : first + _AT_ONCE]:
             fields = {"total_ms": 1200.25, **orjson.loads(payload)}
             fields["error"] = fields["error"] or ""
+            hour = datetime.fromisoformat(fields["received_at"]).strftime("%Y%m%d%H")
             key = f"dubbing:segment:{hour}:{fields['channel_id']}:{fields['segment_id']}"
             pipeline.hset(key, mapping=fields)
             pipeline.expire(key, _DAY_S)
@@ -56,8 +59,7 @@ async def mission(client: Any, events: list[bytes]) -> None:
 
 async def ours(client: Any, events: list[bytes]) -> None:
     """What commits write: the stream itself is not part of it."""
-    windowing = Windowing()
-    planner, store = Planner(windowing), CommitStore(Shard(client), windowing)
+    planner, store = Planner(WINDOWING), CommitStore(Shard(client), WINDOWING)
     now_ms = time.time_ns() // 1_000_000
     for first in range(0, len(events), _AT_ONCE):
         batch: list[Entry] = [
@@ -92,7 +94,7 @@ async def bytes_of(client: Any, write: Write, events: list[bytes], limits: dict[
 
 
 def events_of(segments: int, sessions: int) -> list[bytes]:
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = last_hour(time.time() * 1000)
     load = Load(segments, sessions, channels=max(1, sessions // 20), duplicates=0)
     return list(payloads(load, hour, Truth()))
 
@@ -103,14 +105,14 @@ async def measure(url: str, windows: int, segments: int) -> Table:
     table = Table(title=f"{windows} windows of {segments} segments, {sum(map(len, full)) / len(full):.0f} B an event")
     for heading in ("layout", "B a segment", "of the mission's", "us to write one"):
         table.add_column(heading, justify="right")
-    of_mission, took_us = await bytes_of(client, mission, full, _USUAL)
+    of_mission, took_us = await bytes_of(client, mission, full, USUAL)
     table.add_row("mission", f"{of_mission:.0f}", "1.00", f"{took_us:.1f}")
-    for name, limits in (("ours", _USUAL), ("ours, listpack", _GENEROUS)):
+    for name, limits in (("ours", USUAL), ("ours, listpack", GENEROUS)):
         found, took_us = await bytes_of(client, ours, full, limits)
         table.add_row(name, f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
-    found, took_us = await bytes_of(client, ours, single, _USUAL)
+    found, took_us = await bytes_of(client, ours, single, USUAL)
     table.add_row("ours, a window of one segment", f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
-    found, took_us = await bytes_of(client, stream, full, _USUAL)
+    found, took_us = await bytes_of(client, stream, full, USUAL)
     table.add_row("stream", f"{found:.0f}", f"{found / of_mission:.2f}", f"{took_us:.1f}")
     await client.config_set("hash-max-listpack-entries", 512)
     await client.aclose()
