@@ -13,7 +13,7 @@ from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.shard import Shard
 
 # Nobody waits for session documents.
-_PATIENCE_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 
 
 def make_session_keeper(connections: Connections, shard: Shard, metrics: Metrics) -> SessionKeeper:

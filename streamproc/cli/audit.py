@@ -15,6 +15,7 @@ from streamproc.core.ledger import WrittenOff
 from streamproc.core.windows import WindowKey
 from streamproc.roles.auditor import Audit, Auditor, BalanceUnknown
 from streamproc.stores.mongo.measurements import MeasurementStore
+from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.windows import WindowStore
 
 
@@ -55,7 +56,13 @@ async def _audit(settings: Settings, *, repair: bool, note: str | None) -> list[
         await connections.check_layout()
         await connections.check_mongodb()  # where nothing is closed, the auditor does not ask it
         auditors = [
-            Auditor(shard, WindowStore(shard, settings.windowing), measurements) for shard in connections.shards
+            Auditor(
+                shard,
+                WindowStore(shard, settings.windowing),
+                measurements,
+                BehindSessions(shard) if settings.sessions_enabled else None,
+            )
+            for shard in connections.shards
         ]
         audits = [await auditor.run_once(repair=repair) for auditor in auditors]
         if note is not None:

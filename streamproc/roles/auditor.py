@@ -18,6 +18,7 @@ from streamproc.core.revisions import highest, write_number
 from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.insertion import Document
 from streamproc.stores.mongo.measurements import MeasurementStore, stored_of
+from streamproc.stores.redis.behind import BehindSessions
 from streamproc.stores.redis.shard import Shard
 from streamproc.stores.redis.survey import Survey, survey, write_off
 from streamproc.stores.redis.windows import WindowStore
@@ -76,9 +77,20 @@ class Audit:
 
 
 class Auditor:
-    """Audits one shard."""
+    """Audits one shard.
 
-    def __init__(self, shard: Shard, windows: WindowStore, measurements: MeasurementStore) -> None:
+    Args:
+        behind: where to note whose hours were repaired; None where no session documents are kept.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        windows: WindowStore,
+        measurements: MeasurementStore,
+        behind: BehindSessions | None = None,
+    ) -> None:
+        self._behind = behind
         self._shard = shard
         self._windows = windows
         self._store = measurements
@@ -161,6 +173,8 @@ class Auditor:
         if await self._store.insert([measurement.document(write)]):
             return False
         await self._store.delete(stored)
+        if self._behind:
+            await self._behind.note({measurement.key.session_id: None})
         return True
 
 

@@ -14,9 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +39,13 @@ from .stock import HOUR_MS, Scale, Stock
 _BATCH: Final = 500
 _DAY_HOURS: Final = 24
 _DATABASE: Final = "dubbing"
+
+
+class Taken(NamedTuple):
+    """Milliseconds until it was done, and of the processor's time in this process: the servers' is not in it."""
+
+    ms: float
+    cpu_ms: float
 
 
 class Bench:
@@ -69,10 +76,10 @@ class Bench:
             )
             _tell(f"{self._scale.sessions} sessions of {_DAY_HOURS} hours")
 
-    async def batches(self) -> dict[str, list[float]]:
-        """Milliseconds for each batch, by what is done."""
+    async def batches(self) -> dict[str, list[Taken]]:
+        """What each batch took, by what is done."""
         names = [self._scale.session(n, day_ms) for day_ms in self._days_ms for n in range(self._scale.sessions)]
-        took: dict[str, list[float]] = {"noted in Redis": [], "brought up to date": [], "looked at, nothing new": []}
+        took: dict[str, list[Taken]] = {"noted in Redis": [], "brought up to date": [], "looked at, nothing new": []}
         for first in range(0, len(names) - _BATCH + 1, _BATCH):
             noted = {name: LastError(first, "dubbing model timed out") for name in names[first : first + _BATCH]}
             for done in ("brought up to date", "looked at, nothing new"):
@@ -81,10 +88,10 @@ class Bench:
         return took
 
 
-async def _timed(work: Callable[[], Awaitable[Any]]) -> float:
-    begun_s = time.perf_counter()
+async def _timed(work: Callable[[], Awaitable[Any]]) -> Taken:
+    begun_s, used_s = time.perf_counter(), time.process_time()
     await work()
-    return (time.perf_counter() - begun_s) * 1000
+    return Taken((time.perf_counter() - begun_s) * 1000, (time.process_time() - used_s) * 1000)
 
 
 def main() -> None:
@@ -102,7 +109,7 @@ def main() -> None:
         )
 
 
-async def _run(redis_url: str, mongodb_url: str, scale: Scale) -> dict[str, list[float]]:
+async def _run(redis_url: str, mongodb_url: str, scale: Scale) -> dict[str, list[Taken]]:
     redis, mongodb = connect_redis(redis_url), connect_mongodb(mongodb_url, app_name="bench")
     try:
         bench = Bench(redis, mongodb, scale)
@@ -113,12 +120,14 @@ async def _run(redis_url: str, mongodb_url: str, scale: Scale) -> dict[str, list
         await mongodb.close()
 
 
-def _show(took: dict[str, Sequence[float]] | dict[str, list[float]]) -> None:
+def _show(took: dict[str, list[Taken]]) -> None:
     table = Table(title=f"{_BATCH} sessions of {_DAY_HOURS} hours", box=None)
-    for name in ("a batch is", "batches", "median ms", "worst ms"):
+    for name in ("a batch is", "batches", "median ms", "worst ms", "median CPU ms"):
         table.add_column(name, justify="left" if name == "a batch is" else "right")
-    for name, ms in took.items():
-        table.add_row(name, str(len(ms)), f"{statistics.median(ms):.1f}", f"{max(ms):.1f}")
+    for name, taken in took.items():
+        ms, cpu_ms = ([one[part] for one in taken] for part in (0, 1))
+        medians = f"{statistics.median(ms):.1f}", f"{max(ms):.1f}", f"{statistics.median(cpu_ms):.1f}"
+        table.add_row(name, str(len(taken)), *medians)
     Console().print(table)
 
 

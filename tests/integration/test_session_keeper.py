@@ -17,6 +17,7 @@ from sessions.old_model import INDEXES, differences, old_session
 from streamproc.app.checkup.mongodb_facts import stages
 from streamproc.core.sessions import LastError
 from streamproc.embedded import EmbeddedServer
+from streamproc.roles.auditor import Auditor
 from streamproc.roles.session_keeper import SessionKeeper, SessionPolicy
 from streamproc.stores.mongo.collection import COLLECTION as MEASUREMENTS
 from streamproc.stores.mongo.measurements import MeasurementStore
@@ -315,6 +316,20 @@ async def test_a_superseded_measurement_that_was_left_behind_counts_for_nothing(
     await shard.count("b")
     await sessions.flusher(measurements=KeepsAll(shard.database)).run_once()
     assert sorted(await shard.revisions()) == [1, 2]
+    await sessions.keeper().run_once()
+    assert (await sessions.metrics())["segments_processed"] == 2
+    await sessions.assert_in_step()
+
+
+async def test_an_hour_that_an_audit_repairs_is_in_the_totals(sessions: Sessions, shard: OneShard) -> None:
+    await sessions.add("s-1")
+    await sessions.count_and_keep("a", "b")
+    await shard.database[MEASUREMENTS].delete_many({"metadata.session_id": "s-1"})
+    await sessions.behind.note({"s-1": None})
+    await sessions.keeper().run_once()
+    assert (await sessions.metrics())["segments_processed"] == 0
+    auditor = Auditor(shard.shard, shard.windows(), shard.measurements, sessions.behind)
+    assert (await auditor.run_once(repair=True)).clean
     await sessions.keeper().run_once()
     assert (await sessions.metrics())["segments_processed"] == 2
     await sessions.assert_in_step()

@@ -222,7 +222,8 @@ class Proof:
         arguments = (sys.executable, "-m", "streamproc", "sessions", "migrate", "--batch", batch)
         environment = {**os.environ, **self._variables}
         started_s = time.monotonic()
-        first = await asyncio.create_subprocess_exec(*arguments, env=environment, stderr=asyncio.subprocess.DEVNULL)
+        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+        first = await asyncio.create_subprocess_exec(*arguments, env=environment, **pipes)
         enough = self._plan.sessions // 4
 
         async def is_so_far() -> bool:
@@ -231,11 +232,10 @@ class Proof:
         await _until(is_so_far)
         if first.returncode is None:
             first.kill()
-        await first.wait()
-        self._outcome.migrations.append(f"killed after {await self._migrated():,} documents")
-        second = await asyncio.create_subprocess_exec(
-            *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
+        out, err = await first.communicate()
+        ended = "killed" if first.returncode == -signal.SIGKILL else f"ended by itself ({(out + err).decode().strip()})"
+        self._outcome.migrations.append(f"{ended} after {await self._migrated():,} documents")
+        second = await asyncio.create_subprocess_exec(*arguments, env=environment, **pipes)
         out, err = await second.communicate()
         self._outcome.migration_s = time.monotonic() - started_s
         if second.returncode:
