@@ -128,7 +128,10 @@ async def wait_until_stored(look: redis.Redis, keys: ShardKeys) -> float:
     """How long it took from the first window taken until none was left, in seconds."""
     begun_s, until_s = 0.0, time.perf_counter() + _PATIENCE_S
     while (now_s := time.perf_counter()) < until_s:
-        open_, taken = int(look.zcard(keys.open)), int(look.zcard(keys.taken))
+        with look.pipeline(transaction=True) as at_once:  # else a window that goes back to open may be in neither
+            at_once.zcard(keys.open)
+            at_once.zcard(keys.taken)
+            open_, taken = at_once.execute()
         if taken and not begun_s:
             begun_s = now_s
         if not open_ + taken:
