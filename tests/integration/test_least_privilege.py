@@ -95,7 +95,7 @@ def mongodb_url(template: str, user: str) -> str:
 
 
 @pytest.fixture
-async def system(guarded_redis: EmbeddedServer, guarded_mongodb: str) -> AsyncIterator[Pods]:
+async def system(guarded_redis: EmbeddedServer, guarded_mongodb: str, tmp_path: Path) -> AsyncIterator[Pods]:
     """The test looks as an administrator; processes run under the rights of the files."""
     with redis.Redis.from_url(guarded_redis.url) as admin:
         admin.flushall()
@@ -107,6 +107,8 @@ async def system(guarded_redis: EmbeddedServer, guarded_mongodb: str) -> AsyncIt
         MONGODB_DATABASE="dubbing",
         ERASURE_KEY="a key that nobody will guess",
         API_TOKEN="a-token-of-the-tests",
+        ARCHIVE_URL=f"file://{tmp_path}",
+        SESSIONS_ENABLED="true",
     ) as one:
         one.variables |= variables(guarded_redis, guarded_mongodb, "streamproc")
         yield one
@@ -146,6 +148,9 @@ async def has_dead_letters(system: Pods) -> bool:
 @pytest.fixture
 async def worked(system: Pods) -> Pods:
     """Two workers have counted and stored, exactly; and two entries became dead letters."""
+    await system.database["live_dubbing_sessions"].insert_one(
+        {"session_id": "session-1-0006", "user_id": "user-1-0006"}
+    )
     for _ in range(2):
         await system.start()
     async with system.load(400):
@@ -171,6 +176,10 @@ def test_everything_is_done_under_the_rights_of_streamproc(worked: Pods) -> None
         "hourly --session session-1",
         "trends channel-1",
         "user user-1",
+        "sessions stale",
+        "sessions migrate",
+        "archive run",
+        "archive status",
         "dead-letters list",
         "dead-letters replay --reason malformed --set source_language=he",
         "dead-letters drop --reason future --yes",

@@ -141,6 +141,7 @@ def commands_of_workers(keys: ShardKeys, group: str) -> list[list[str]]:
         ["ZREM", keys.taken, member],
         ["ZSCORE", keys.closed, member],
         ["ZSCAN", keys.closed, score],
+        ["ZRANGE", keys.open, "0", "-1"],
         ["ZRANGEBYSCORE", keys.open, "-inf", "+inf"],
         ["ZREMRANGEBYSCORE", keys.erased, "-inf", "0"],
         ["XADD", stream, "*", "data", "value"],
