@@ -7,9 +7,12 @@ import csv
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +24,7 @@ from click.testing import CliRunner
 
 from streamproc.app.archive_watch import ArchiveWatch
 from streamproc.app.archiving import make_archiving
+from streamproc.cli.archive import access
 from streamproc.cli.main import cli
 from streamproc.core.day_rows import DayFold, day_start_ms
 from streamproc.core.fold import Aggregate
@@ -34,6 +38,12 @@ DOCUMENTS = [
     for number in (3, 4, 5)
     for user, channel in (("dana", "kan-11"), ("avi", "kan-11"), ("avi", "kan-12"))
 ]
+
+
+@pytest.fixture(autouse=True)
+def _without_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in threads here, where no signal arrives."""
+    monkeypatch.setattr(access, "interruptible", asyncio.run)
 
 
 @pytest.fixture
@@ -205,6 +215,27 @@ async def test_erasing_a_person_reaches_the_archive(on: Stage, tmp_path: Path) -
     assert on.users() == ["avi"]
     assert (await archive(on, "verify")).stdout == "3 of 3 days verified\n"
     assert "0 written of 3 days: 3 done" in (await archive(on, "run")).stdout
+
+
+async def test_a_run_that_is_interrupted_says_so_and_the_next_one_goes_on(on: Stage) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streamproc", "archive", "run"),
+        env={**os.environ, **environment(on)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    await asyncio.to_thread(_wait_for_something, on)
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGINT)
+    told, _ = await process.communicate()
+    assert process.returncode == 130 or b"3 written of 3 days" in told
+    assert "3 done" in (await archive(on, "run")).stdout
+    assert (await archive(on, "verify")).stdout == "3 of 3 days verified\n"
+
+
+def _wait_for_something(on: Stage) -> None:
+    give_up_s = time.monotonic() + 30
+    while not on.archive.objects.tokens("") and time.monotonic() < give_up_s:
+        time.sleep(0.005)
 
 
 async def _erase(variables: dict[str, str], *options: str) -> tuple[int | None, Any]:

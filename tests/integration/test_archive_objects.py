@@ -10,9 +10,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from archiving import folder_url
 from gcp_storage_emulator.server import create_server
@@ -28,10 +30,11 @@ NAME = "date=2026-11-22/day.parquet"
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    if request.param == "bucket":
-        return open_objects(request.getfixturevalue("bucket"))
-    return open_objects(folder_url(tmp_path / "archive"))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+    in_bucket = request.param == "bucket"
+    opened = open_objects(request.getfixturevalue("bucket") if in_bucket else folder_url(tmp_path / "archive"))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -233,3 +236,66 @@ def test_addresses_that_are_taken(url: str) -> None:
 def test_addresses_that_are_not(url: str) -> None:
     with pytest.raises(ValueError, match="must be file:///absolute/folder or gs://bucket"):
         objects.check_address(url)
+
+
+# As a server says it
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """Answers every request with one refusal, in the form of Google's."""
+
+    code = 403
+    message = ""
+
+    def _refuse(self) -> None:
+        body = orjson.dumps({"error": {"code": self.code, "message": self.message, "errors": []}})
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = _refuse  # noqa: N815 - the names of HTTP's methods
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (403, "a@b.iam does not have storage.objects.get access to the object.", "lacks storage.objects.get"),
+        (401, "Invalid Credentials", "no Google credentials"),  # towards an emulator there are none
+        (404, "The specified bucket does not exist.", "no bucket somewhere"),
+        (400, "odd", r"refused \(HTTP 400\)"),
+    ],
+)
+def test_a_refusal_names_what_is_missing(code: int, message: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = type("Handler", (_Refusing,), {"code": code, "message": message})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        store = open_objects("gs://somewhere")
+        for call in (lambda: store.read(NAME), lambda: store.put(NAME, b"one", None)):
+            with pytest.raises(ArchiveTrouble, match=told):
+                call()
+        store.close()
+        server.shutdown()
+
+
+def test_an_upload_that_breaks_off_is_no_object(bucket: str, bucket_emulator: str) -> None:
+    """The client dies with half of the file sent, as its kind of upload sends it."""
+    store = open_objects(bucket)
+    store.put("before", b"one", None)
+    name = bucket.split("/")[2]
+    host, port = bucket_emulator.removeprefix("http://").split(":")
+    metadata = orjson.dumps({"name": f"archive/{NAME}"}).decode()
+    body = f"--cut\r\ncontent-type: application/json\r\n\r\n{metadata}\r\n--cut\r\ncontent-type: text/plain\r\n\r\nhalf"
+    head = (
+        f"POST /upload/storage/v1/b/{name}/o?uploadType=multipart HTTP/1.1\r\nHost: {host}\r\n"
+        f"Content-Type: multipart/related; boundary=cut\r\nContent-Length: {len(body) + 1000}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall((head + body).encode())
+    assert list(store.tokens("")) == ["before"]
+    assert store.read(NAME) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, TypeVar
@@ -12,7 +11,7 @@ import click
 from streamproc.app.archiving import Archiving, make_archiving, open_archive
 from streamproc.app.connections import Connections
 from streamproc.app.settings import PREFIX, Settings
-from streamproc.cli.session import explained, load_settings, set_up_log
+from streamproc.cli.session import explained, interruptible, load_settings, set_up_log
 from streamproc.roles.archive_inspector import Day
 from streamproc.stores.archive.days import Archive, Damaged
 
@@ -51,7 +50,7 @@ def run_with_servers(work: Callable[[Reached], Awaitable[T]], unfinished: str = 
     """
     settings = _settings()
     with explained(settings, unfinished), damage_told():
-        return asyncio.run(_reach(work, settings))
+        return interruptible(_reach(work, settings))
 
 
 def run_on_archive(work: Callable[[Archive], T]) -> T:
@@ -60,7 +59,10 @@ def run_on_archive(work: Callable[[Archive], T]) -> T:
     with explained(settings), damage_told():
         archive = open_archive(settings)
         assert archive is not None  # noqa: S101 - for the type checker: its address is set
-        return work(archive)
+        try:
+            return work(archive)
+        finally:
+            archive.objects.close()
 
 
 class damage_told:  # noqa: N801 - a context manager that reads as one
@@ -106,8 +108,11 @@ async def _reach(work: Callable[[Reached], Awaitable[T]], settings: Settings) ->
     try:
         archiving = make_archiving(connections)
         assert archiving is not None  # noqa: S101 - for the type checker: its address is set
-        await connections.check_layout()
-        await connections.check_mongodb()
-        return await work(Reached(connections, archiving))
+        try:
+            await connections.check_layout()
+            await connections.check_mongodb()
+            return await work(Reached(connections, archiving))
+        finally:
+            archiving.archive.objects.close()
     finally:
         await connections.close()

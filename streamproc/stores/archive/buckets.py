@@ -100,6 +100,11 @@ class BucketObjects:
             )
             return {blob.name.removeprefix(self._prefix): str(blob.generation) for blob in listed}
 
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
     def prepare(self) -> None:
         """Add our lifecycle rules to those of the bucket. Needs storage.buckets.update."""
         with self._explained():

@@ -89,6 +89,9 @@ class FileObjects:
                         continue
             return dict(sorted(found.items()))
 
+    def close(self) -> None:
+        pass
+
     def prepare(self) -> None:
         with self._explained():
             self._require_root()

@@ -78,6 +78,9 @@ class Objects(Protocol):
     def tokens(self, prefix: str) -> dict[str, Token]:
         """All objects whose names begin so."""
 
+    def close(self) -> None:
+        """Let go of connections. Safe to call twice."""
+
     def prepare(self) -> None:
         """Make storage ready for seven years, as far as that can be set: which rules delete what, and when."""
 

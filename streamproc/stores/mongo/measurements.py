@@ -101,8 +101,9 @@ class MeasurementStore:
         One for each key, the highest. A window that is being replaced meanwhile may be missed: ask `look_up` about it.
         """
         for day in _days(since_ms, until_ms):
-            found = self._collection.find(_between(*day), {"_id": 0}).sort("timestamp").allow_disk_use(True)
-            async with found as cursor:
+            # Batches as small as elsewhere: whoever decodes megabytes at once hears nothing of the server meanwhile.
+            found = self._collection.find(_between(*day), {"_id": 0}, batch_size=_BATCH)
+            async with found.sort("timestamp").allow_disk_use(True) as cursor:
                 async for hour in _highest_by_hour(cursor):
                     for document in hour:
                         yield document
