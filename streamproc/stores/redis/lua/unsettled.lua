@@ -11,7 +11,7 @@ local at = survey_stream(KEYS[1], ARGV[1])
 if not at then return {} end
 local answer, seen = { at.watermark_ms }, {}
 for k = 2, 3 do
-  for _, name in ipairs(redis.call('ZRANGE', KEYS[k], 0, -1)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[k], '-inf', '+inf')) do
     local hour = name:match('^[^:]*')
     if not seen[hour] then
       seen[hour] = true
