@@ -39,9 +39,9 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 @every_page
 def test_every_make_target_named_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     for command in commands(page.read_text()):
-        if match := re.match(r"make ([a-z]+)", command):
+        if match := re.match(r"make ([a-z-]+)", command):
             assert match[1] in targets, command
 
 

@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -222,8 +223,8 @@ class Proof:
         arguments = (sys.executable, "-m", "streamproc", "sessions", "migrate", "--batch", batch)
         environment = {**os.environ, **self._variables}
         started_s = time.monotonic()
-        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-        first = await asyncio.create_subprocess_exec(*arguments, env=environment, **pipes)
+        start = partial(asyncio.create_subprocess_exec, *arguments, env=environment, stdout=PIPE, stderr=PIPE)
+        first = await start()
         enough = self._plan.sessions // 4
 
         async def is_so_far() -> bool:
@@ -235,7 +236,7 @@ class Proof:
         out, err = await first.communicate()
         ended = "killed" if first.returncode == -signal.SIGKILL else f"ended by itself ({(out + err).decode().strip()})"
         self._outcome.migrations.append(f"{ended} after {await self._migrated():,} documents")
-        second = await asyncio.create_subprocess_exec(*arguments, env=environment, **pipes)
+        second = await start()
         out, err = await second.communicate()
         self._outcome.migration_s = time.monotonic() - started_s
         if second.returncode:
