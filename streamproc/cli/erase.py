@@ -40,7 +40,7 @@ class _Result:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the receipt as one JSON object.")
 def erase(user_id: str, verify: bool, as_json: bool) -> int:
-    """Erase a person from Redis and MongoDB, while workers run, and print the receipt.
+    """Erase a person from Redis, MongoDB and the archive, while workers run, and print the receipt.
 
     Covers every window of that user up to the present one; what is published for later windows counts. Takes
     STREAMPROC_FLUSH_VISIBILITY_SECONDS and a little more. Interrupted, it is completed by the workers, or by the next

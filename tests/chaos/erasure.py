@@ -19,9 +19,13 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Final
+
+from streamproc.stores.mongo.collection import COLLECTION
+from streamproc.stores.mongo.sessions import COLLECTION as SESSIONS
 
 from .erasure_faults import FAULTS, ErasureFault
 from .person import Officer, Person, is_measurement, traces
@@ -30,8 +34,10 @@ from .stage import Stage, until
 from .verdict import judge
 
 SCENE: Final = Scene({"ERASURE_KEY": "a key of more than sixteen characters", "SESSIONS_ENABLED": "true"})
+_LAYERS: Final = (":segments", ":closed", ":dead", f".{COLLECTION}", f".{SESSIONS}", ".parquet")
+_ERASED: Final = ("segments", "documents", "stream_entries", "dead_letters", "sessions", "archive_rows")
 _COLUMNS: Final = (
-    *("seed", "fault", "runs", "segments", "hours", "entries", "letters", "sessions", "refused"),
+    *("seed", "fault", "runs", "segments", "hours", "entries", "letters", "sessions", "archive", "refused"),
     *("at once", "in the end", "others", "later"),
 )
 
@@ -57,23 +63,27 @@ class Round:
         return self.later and not (strange or self.in_the_end or self.others or self.told)
 
     def cells(self) -> tuple[str, ...]:
-        found = (str(self.erased[name]) for name in ("segments", "documents", "stream_entries", "dead_letters"))
+        found = [str(self.erased[name]) for name in _ERASED]
         ends = (str(len(self.at_once)), str(len(self.in_the_end)), str(self.others), "stored" if self.later else "NOT")
-        return (
-            *(str(self.seed), self.fault, str(self.runs), *found, str(self.erased["sessions"]), str(self.refused)),
-            *ends,
-        )
+        return (str(self.seed), self.fault, str(self.runs), *found, str(self.refused), *ends)
 
 
 async def play(seed: int, fault: ErasureFault | None = None, scene: Scene = SCENE) -> Round:
     """One round."""
     fault = fault or FAULTS[(seed - 1) % len(FAULTS)]
     rng, result = random.Random(f"erasure {seed} {fault.name}"), Round(seed, fault.name)
-    async with Stage(scene, seed, rng) as stage:
-        person = Person(stage, rng)
+    with TemporaryDirectory(prefix="archive-") as archive:
+        scene = replace(scene, settings={**scene.settings, "ARCHIVE_URL": f"file://{archive}"})
+        await _play(Stage(scene, seed, rng), fault, result)
+    return result
+
+
+async def _play(stage: Stage, fault: ErasureFault, result: Round) -> None:
+    async with stage:
+        person = Person(stage, stage.rng)
         officer = Officer(stage, person.user)
-        await person.start_session()
-        async with stage.load(scene.rate), person.publishing():
+        await person.prepare()
+        async with stage.load(stage.scene.rate), person.publishing():
             await until(lambda: _is_everywhere(stage, person), "the person to be in every layer")
             async with fault.during(stage, officer):
                 person.ask()
@@ -82,13 +92,12 @@ async def play(seed: int, fault: ErasureFault | None = None, scene: Scene = SCEN
         await _look(stage, person, officer, result)
         await _come_back(person, datetime.fromisoformat(receipt["covers_windows_until"]), result)
         _look_into_logs(stage, person, officer, result)
-    return result
 
 
 async def _is_everywhere(stage: Stage, person: Person) -> bool:
-    """Whether the person has a stored hour, a dead letter, and windows and entries anyway."""
-    letters = await stage.redis_client.execute_command("XLEN", f"{stage.settings.prefix}:{{0}}:dead")
-    return bool(letters) and bool(await person.documents())
+    """Whether the search finds the person in every layer."""
+    places = await traces(stage, person.user)
+    return all(any(place.endswith(layer) for place in places) for layer in _LAYERS)
 
 
 async def _look(stage: Stage, person: Person, officer: Officer, result: Round) -> None:
@@ -105,8 +114,9 @@ async def _look(stage: Stage, person: Person, officer: Officer, result: Round) -
         result.told.append("--verify finds something")
     result.runs = officer.runs
     result.erased = await _erased(officer)
-    if not (result.erased["segments"] and result.erased["sessions"] and result.refused):
-        result.told.append("nothing was erased")
+    # Whoever is killed before it can write down what it erased leaves it out of the numbers.
+    if not (any(result.erased.values()) and result.refused):
+        result.told.append(f"nothing was erased: {result.erased}, {result.refused} refused")
 
 
 async def _is_gone(stage: Stage, person: Person) -> bool:
@@ -115,7 +125,7 @@ async def _is_gone(stage: Stage, person: Person) -> bool:
 
 async def _erased(officer: Officer) -> dict[str, int]:
     """What all receipts together say."""
-    total = dict.fromkeys(("segments", "documents", "stream_entries", "dead_letters", "sessions"), 0)
+    total = dict.fromkeys(_ERASED, 0)
     for receipt in await officer.receipts():
         for layers in receipt.get("tallies", {}).values():
             for tally in layers.values():
@@ -155,7 +165,9 @@ def main() -> int:
     """Exit code 0: every round passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.erasure", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="the first (default: %(default)d)")
-    parser.add_argument("--count", type=int, default=10, help="how many, half a minute each (default: %(default)d)")
+    parser.add_argument(
+        "--count", type=int, default=len(FAULTS), help="how many, half a minute each (default: %(default)d)"
+    )
     options = parser.parse_args()
     rounds = []
     for seed in range(options.seed, options.seed + options.count):

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from .mongodb_faults import keep_mongodb_away
@@ -63,6 +64,24 @@ async def worker_frozen_then_killed(stage: Stage, officer: Officer) -> AsyncIter
         await stage.start_worker()
 
 
+@asynccontextmanager
+async def archive_away(stage: Stage, _officer: Officer) -> AsyncIterator[None]:
+    """The archive cannot be reached when the person is to be erased, and is back some seconds later."""
+    folder = Path(stage.settings.archive_url.removeprefix("file://"))
+    away = folder.with_name(f"{folder.name}-away")
+
+    async def come_back() -> None:
+        await stage.pause(_ERASURE_S, 2 * _ERASURE_S)
+        await asyncio.to_thread(away.rename, folder)
+
+    await asyncio.to_thread(folder.rename, away)
+    task = asyncio.create_task(come_back())
+    try:
+        yield
+    finally:
+        await task
+
+
 def meanwhile(cause: Cause) -> Callable[[Stage, Officer], AbstractAsyncContextManager[None]]:
     """A fault of the others, at any moment."""
 
@@ -100,4 +119,5 @@ FAULTS: Final = (
     ErasureFault("mongodb away", meanwhile(keep_mongodb_away)),
     ErasureFault("workers killed", meanwhile(kill_worker)),
     ErasureFault("redis slow and cut off", meanwhile(_cut_redis)),
+    ErasureFault("archive away", archive_away),
 )

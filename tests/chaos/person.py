@@ -7,19 +7,23 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import redis
 from redis.exceptions import RedisError
 
+from streamproc.core.details import Detail
+from streamproc.core.fold import fold
+from streamproc.core.windows import WindowKey
 from streamproc.stores.mongo.collection import COLLECTION
 from streamproc.stores.mongo.sessions import COLLECTION as SESSIONS
 
-from .search import in_mongodb, in_redis, names
+from .search import in_archive, in_mongodb, in_redis, names
 from .stage import Stage
 
 USERS: Final = ("user-0f8b2c", "דנה כהן", "a:b{c}%d", 'quo"te\\back', "user@example.com", "*[a-z]?")
@@ -71,8 +75,19 @@ class Person:
         """What is stored of the person."""
         return [one for one in await self._stage.documents() if one["metadata"]["user_id"] == self.user]
 
-    async def start_session(self) -> None:
-        """The product's document of the person's session, and one of another."""
+    async def prepare(self) -> None:
+        """What there is of the person from before: a session, as another has one; and a day in the archive."""
+        await self._start_session()
+        day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=5)
+        window = WindowKey(int(day.timestamp()) * 1000, "kan-11", "session-of-the-person", self.user)
+        detail = Detail(window.start_ms * 1000, 1, 2, 3, 6, 0, 0, "he", "en")
+        database = self._stage.mongo_client[self._stage.settings.mongodb_database]
+        await database[COLLECTION].insert_one(fold(window, {"a": detail}).document(1))
+        code, _, told = await self._stage.command("archive", "run", "--day", day.date().isoformat())
+        if code:
+            raise RuntimeError(f"streamproc archive run ended with {code}: {told}")
+
+    async def _start_session(self) -> None:
         started = datetime.now(UTC) - timedelta(minutes=1)
         database = self._stage.mongo_client[self._stage.settings.mongodb_database]
         documents: list[dict[str, Any]] = [
@@ -160,20 +175,18 @@ class Officer:
             process.kill()
 
 
-async def traces(stage: Stage, user: str, *, ignore: Callable[[str], bool] = lambda _place: False) -> list[str]:
-    """Where the person's id is to be found, in any byte that either server holds."""
+async def traces(stage: Stage, user: str) -> list[str]:
+    """Where the person's id is to be found, in any byte that the servers and the archive hold."""
     with redis.Redis.from_url(stage.redis.url) as client:
         databases = [int(name.removeprefix("db")) for name in client.info("keyspace")]
         found = [place for place, one in in_redis(client) if names(user, one)]
     assert databases in ([], [0]), databases
     for name in await stage.mongo_client.list_database_names():
         found += [place async for place, one in in_mongodb(stage.mongo_client[name]) if names(user, one)]
-    return [place for place in found if not ignore(place)]
+    archive = Path(stage.settings.archive_url.removeprefix("file://"))
+    return found + [place for place, one in in_archive(archive) if names(user, one)]
 
 
 def is_measurement(document: dict[str, Any], start: datetime, segments: int) -> bool:
     """Whether it is the one of a window, with so many segments."""
     return bool(document["timestamp"] == start and document["segments_processed"] == segments)
-
-
-__all__ = ["COLLECTION", "Officer", "Person", "is_measurement", "traces"]

@@ -1,12 +1,16 @@
-"""A search for a person through every byte that is stored: every key and value of Redis, every document of MongoDB."""
+"""A search for a person through every byte that is stored: every key and value of Redis, every document of MongoDB,
+every file of the archive.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import bson
+from pyarrow import parquet
 from pymongo.asynchronous.database import AsyncDatabase
 
 from streamproc.core.windows import escape
@@ -61,3 +65,12 @@ def _flat(value: Any) -> Iterator[bytes]:
     elif value is not None:
         for one in value:
             yield from _flat(one)
+
+
+def in_archive(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file of an archive, and what Parquet holds behind its compression."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.name, path.read_bytes()
+            if path.suffix == ".parquet":
+                yield path.name, str(parquet.read_table(path).to_pylist()).encode()

@@ -208,18 +208,23 @@ class Stage:
         collection = self.mongo_client[self.settings.mongodb_database][COLLECTION]
         return [document async for document in collection.find({}, {"_id": 0})]
 
-    async def audit(self) -> tuple[int, dict[str, Any]]:
-        """`streamproc audit --json`: its exit code, and what it prints."""
+    async def command(self, *words: str) -> tuple[int, bytes, str]:
+        """Run a command of streamproc, past the proxies. Returns its exit code, what it printed, and what it told."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streamproc", "audit", "--json"),
+            *(sys.executable, "-m", "streamproc", *words),
             env={**os.environ, **self._variables(self.redis.url, self.mongod.url)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        printed, errors = await process.communicate()
+        printed, told = await process.communicate()
+        return process.returncode or 0, printed, told.decode()
+
+    async def audit(self) -> tuple[int, dict[str, Any]]:
+        """`streamproc audit --json`: its exit code, and what it prints."""
+        code, printed, told = await self.command("audit", "--json")
         if not printed:
-            raise RuntimeError(f"streamproc audit printed nothing: {errors.decode()}")
-        return process.returncode or 0, json.loads(printed)
+            raise RuntimeError(f"streamproc audit printed nothing: {told}")
+        return code, json.loads(printed)
 
     async def pause(self, at_least_s: float, at_most_s: float) -> None:
         await asyncio.sleep(self.rng.uniform(at_least_s, at_most_s))

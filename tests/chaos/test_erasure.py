@@ -7,7 +7,7 @@ from typing import Final
 
 from . import erasure, erasure_faults
 
-#: As short as a laden machine allows. (Ten seeds, with a fault each: `python -m tests.chaos.erasure`.)
+#: As short as a laden machine allows. (A seed for each fault: `python -m tests.chaos.erasure`.)
 _SHORTER: Final = {
     "WINDOW_SECONDS": "2",
     "GRACE_SECONDS": "0.5",
@@ -24,6 +24,6 @@ async def test_a_person_who_is_erased_while_a_worker_sleeps_is_in_no_byte_and_co
     assert result.passed, f"{erasure.table([result])}\n" + "\n".join([*result.told, *result.at_once])
 
 
-def test_every_seed_of_ten_has_a_fault_of_its_own() -> None:
+def test_every_seed_has_a_fault_of_its_own() -> None:
     names = [fault.name for fault in erasure_faults.FAULTS]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) >= 10

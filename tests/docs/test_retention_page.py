@@ -30,8 +30,11 @@ from streamproc.app.settings import PREFIX, Settings
 from streamproc.core.erasures import ask
 from streamproc.core.windows import Windowing
 from streamproc.embedded import EmbeddedServer
+from streamproc.stores.archive.objects import RETENTION_DAYS
 from streamproc.stores.mongo.collection import COLLECTION, EXPIRE_AFTER_SECONDS
 from streamproc.stores.mongo.erasures import COLLECTION as ERASURES
+from streamproc.stores.mongo.restored import KEEP_SECONDS
+from streamproc.stores.redis.behind import _KEPT_MS as KEPT_BEHIND_MS
 from streamproc.stores.redis.presence import SILENT_MS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,7 +42,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGE = "docs/retention.md"
 KEPT = "What is kept, and for how long"
 KEY = "a key of more than sixteen characters"
-_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400}
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86_400, "year": 365 * 86_400}
 _BY = {"the collection's `expireAfterSeconds`": EXPIRE_AFTER_SECONDS}
 
 
@@ -50,7 +53,7 @@ def kept() -> dict[str, list[str]]:
 
 def seconds(words: str) -> int:
     """The first duration in a text."""
-    match = re.search(r"(\d+) (minute|hour|day)s?\b", words)
+    match = re.search(r"(\d+) (minute|hour|day|year)s?\b", words)
     assert match, words
     return int(match[1]) * _SECONDS[match[2]]
 
@@ -72,6 +75,9 @@ async def test_how_long_each_thing_is_kept_is_what_the_settings_say() -> None:
     tolerance = Settings.model_fields["future_tolerance_seconds"].default
     assert f"and {tolerance // 60} minutes: `{PREFIX}FUTURE_TOLERANCE_SECONDS`" in kept()["segments in detail"][3]
     assert seconds(kept()["what pods say of themselves"][3]) == SILENT_MS / 1000
+    assert seconds(kept()["sessions whose documents are to be brought up to date"][3]) == KEPT_BEHIND_MS / 1000
+    assert seconds(kept()["a day brought back from the archive"][3]) == KEEP_SECONDS
+    assert f"({RETENTION_DAYS} days)" in kept()["days of the archive"][3]
 
 
 async def test_an_encrypted_id_is_kept_for_as_long_as_the_page_says() -> None:
@@ -88,6 +94,9 @@ async def test_the_policy_s_numbers_are_those_of_the_table() -> None:
     policy = section(PAGE, "For a privacy policy")
     assert f"after {seconds(kept()['dead letters'][3]) // 86_400} days" in policy
     assert f"after {seconds(kept()['stored hours'][3]) // 86_400 + 1} days" in policy
+    assert f"for {seconds(kept()['days of the archive'][3]) // 86_400 // 365} years" in " ".join(
+        policy.replace(">", "").split()
+    )
 
 
 # With a worker

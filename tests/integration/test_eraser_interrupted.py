@@ -80,8 +80,8 @@ async def test_an_erasure_that_ends_anywhere_is_completed_by_another(shard: OneS
         ended_at.append(plan.failed_at)
         await _complete(erasing, erasure)
     assert ended_at[:4] == ["before now_ms", "after now_ms", "before add", "after add"]
-    assert {at.partition(" ")[2] for at in ended_at} == {"now_ms", "add", "load", "erase", "record"}
-    assert len(ended_at) == 2 * (2 + 2 * 6)
+    assert {at.partition(" ")[2] for at in ended_at} == {"now_ms", "add", "load", "erase", "tell", "record"}
+    assert len(ended_at) == 2 * (2 + 2 * 6 + 1)
     assert await erasing.others() == []
 
 
