@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -72,10 +73,13 @@ def interruptible(work: Coroutine[Any, Any, T]) -> T:
 async def _run(work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
     """The work, ended; None if it was interrupted."""
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    hears = threading.current_thread() is threading.main_thread()  # no other thread is told of signals
+    if hears:
+        loop.add_signal_handler(signal.SIGINT, interrupted.set)
     task, interruption = loop.create_task(work), loop.create_task(interrupted.wait())
     await asyncio.wait([task, interruption], return_when=asyncio.FIRST_COMPLETED)
-    loop.remove_signal_handler(signal.SIGINT)
+    if hears:
+        loop.remove_signal_handler(signal.SIGINT)
     done = task.done()
     await end([task, interruption])
     if done:

@@ -27,6 +27,10 @@ def test_work_that_nobody_interrupts_gives_its_result() -> None:
     assert interruptible(reciprocal(2)) == 0.5
 
 
+async def test_work_may_be_run_in_any_thread() -> None:
+    assert await asyncio.to_thread(interruptible, reciprocal(2)) == 0.5
+
+
 def test_work_that_nobody_interrupts_raises_its_error() -> None:
     with pytest.raises(ZeroDivisionError):
         interruptible(reciprocal(0))
