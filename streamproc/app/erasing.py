@@ -58,6 +58,7 @@ async def gdpr_delete_user_dubbing_data(
     Raises:
         ValueError: no erasure key, no id, or a client that cannot be used; the message says what to do.
         streamproc.stores.redis.shard.LayoutMismatch: the workers have other settings, or another key.
+        streamproc.stores.archive.failures.LibraryMissing: there is an archive, and not what it needs.
         redis.exceptions.RedisError, pymongo.errors.PyMongoError: it may not be written down; call again.
     """
     if not isinstance(user_id, str) or not user_id:
