@@ -9,6 +9,7 @@ All times are integer milliseconds since the Unix epoch, UTC, unless a name says
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import NamedTuple
 _SECOND_MS = 1000
 _HOUR_MS = 3_600_000
 _ESCAPES = str.maketrans({"%": "%25", ":": "%3A", "{": "%7B", "}": "%7D"})
+_structure = re.compile("[%:{}]").search
 
 
 class WindowKey(NamedTuple):
@@ -43,11 +45,14 @@ class Frame(NamedTuple):
 
 def escape(identifier: str) -> str:
     """Percent-escape the characters that would be structure inside a Redis key: ``% : { }``."""
-    return identifier.translate(_ESCAPES)
+    # Nearly none has any, and looking is four times as fast as translating.
+    return identifier.translate(_ESCAPES) if _structure(identifier) else identifier
 
 
 def unescape(text: str) -> str:
     """Undo `escape`. ``%25`` last, so that an escaped percent sign is not read twice."""
+    if "%" not in text:
+        return text
     return text.replace("%7D", "}").replace("%7B", "{").replace("%3A", ":").replace("%25", "%")
 
 

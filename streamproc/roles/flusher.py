@@ -42,7 +42,7 @@ _SLICE = 20
 class FlushPolicy:
     """How many windows a flusher takes at once, and for how long."""
 
-    max_windows: int = 500
+    max_windows: int = 1000
     visibility_ms: int = 60_000
 
 
