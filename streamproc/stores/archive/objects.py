@@ -2,7 +2,7 @@
 
 `ARCHIVE_URL` says which form: ``file:///a/folder`` (`files`) or ``gs://bucket/prefix`` (`buckets`). Arrow's own
 filesystems would do for both, but have no preconditions: https://arrow.apache.org/docs/cpp/api/filesystem.html. See
-docs/adr/0011.
+docs/adr/0006.
 """
 
 from __future__ import annotations
