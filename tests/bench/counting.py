@@ -119,7 +119,7 @@ async def watch(look: redis.Redis, keys: ShardKeys, events: int) -> float:
         if first is None and done:
             first = now_s, done
         if first is not None and done >= events:
-            return (done - first[1]) / (now_s - first[0])
+            return (done - first[1]) / max(now_s - first[0], _LOOK_S)
         await asyncio.sleep(_LOOK_S)
     raise TimeoutError(f"not everything was counted within {_PATIENCE_S:g} s")
 

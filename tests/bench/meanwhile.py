@@ -91,7 +91,7 @@ async def _count_rate(look: redis.Redis, keys: ShardKeys, begin: int, end: int) 
         if not begun_s and counted > begin:
             begun_s, begin = now_s, counted
         if counted >= end or (begun_s and not look.zcard(keys.taken)):
-            return (counted - begin) / (now_s - begun_s)
+            return (counted - begin) / max(now_s - begun_s, _LOOK_S)
         await asyncio.sleep(_LOOK_S)
 
 

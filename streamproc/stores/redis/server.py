@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from streamproc.stores.redis import scripts
 from streamproc.stores.redis.shard import Shard
+
+_REPLICA: Final = re.compile(r"slave[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,13 @@ class ServerState:
 async def server_state(shard: Shard) -> ServerState:
     """Look at the server that a shard is on. Raises redis.exceptions.RedisError."""
     now_ms, text = await shard.run(scripts.SERVER, [shard.keys.stream], [])
-    info = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
-    replicas = [_fields(info[f"slave{number}"]) for number in range(int(info["connected_slaves"]))]
+    return state_of(now_ms, text.decode())
+
+
+def state_of(now_ms: int, text: str) -> ServerState:
+    """What INFO says. Not all that it counts as replicas does it tell of: one that is going has no address any more."""
+    info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    replicas = [_fields(value) for name, value in info.items() if _REPLICA.fullmatch(name)]
     return ServerState(
         now_ms=now_ms,
         used_bytes=int(info["used_memory"]),
