@@ -80,7 +80,9 @@ def from_parquet(day: date, data: bytes) -> list[DayRow]:
         NotOurs: it is no Parquet, of another day, or of a schema that is not known here.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        # By this thread alone: one of Arrow's own that lets go of `data` while the interpreter ends would abort it.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False, page_checksum_verification=True)
+        table = file.read(use_threads=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise NotOurs(f"it is no readable Parquet ({type(error).__name__})") from None
     metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
