@@ -98,10 +98,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def decode(cls, data: bytes) -> Manifest:
         """Raises ValueError: it is none, or of a version that is not known here."""
-        found = msgspec.json.decode(data, type=Manifest)
+        found = _decoder.decode(data)
         if found.version != VERSION:
             raise ValueError(f"version {found.version}; this streamproc knows {VERSION}")
         return found
+
+
+# Made here and not at the first use: several threads that make one of the same type at once crash (msgspec 0.22).
+_decoder: Final = msgspec.json.Decoder(Manifest)
 
 
 def user_index(rows: Iterable[DayRow]) -> str:
