@@ -94,8 +94,9 @@ async def bytes_of(client: Any, write: Write, events: list[bytes], limits: dict[
 
 
 def events_of(segments: int, sessions: int) -> list[bytes]:
+    """Of each session as many: one of 15-second segments has 240 in an hour, and no more."""
     hour = last_hour(time.time() * 1000)
-    load = Load(segments, sessions, channels=max(1, sessions // 20), duplicates=0)
+    load = Load(segments, sessions, channels=max(1, sessions // 20), duplicates=0, in_turn=True)
     return list(payloads(load, hour, Truth()))
 
 
@@ -126,7 +127,7 @@ async def bench(arguments: argparse.Namespace) -> Measured:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
-    options.add_argument("--windows", type=int, default=100)
+    options.add_argument("--windows", type=int, default=1000)
     options.add_argument("--segments", type=int, default=240)
     options.add_argument("--server", choices=("valkey", "redis"), default="valkey")
     return options

@@ -13,7 +13,7 @@ from bench.page import PAGE, PARTS, measure, put
 TINY: Final = {
     "counting": ["--events", "3000", "--sessions", "50", "--runs", "1"],
     "windows": ["--events", "300", "--windows", "300"],
-    "meanwhile": ["--windows", "300"],
+    "meanwhile": ["--windows", "6000"],  # enough for more than one look
     "memory-valkey": ["--windows", "5"],
     "memory-redis": ["--windows", "5"],
     "pods": ["--events", "3000", "--sessions", "50", "--workers", "1", "2", "--shards", "2"],
