@@ -95,8 +95,9 @@ def _away(address: str, setting: str, error: Exception) -> ServerAway:
 
 
 def settings_of(variables: dict[str, str]) -> Settings:
-    """The settings that a worker with this environment has."""
-    return Settings.load(**{name.removeprefix(PREFIX).lower(): value for name, value in variables.items()})
+    """The settings that a worker with this environment has. As there, what is no setting is passed over."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in variables.items()}
+    return Settings.load(**{name: value for name, value in given.items() if name in Settings.model_fields})
 
 
 class Process:

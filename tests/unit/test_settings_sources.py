@@ -9,6 +9,7 @@ import pytest
 from streamproc.app.settings import InvalidSettings, Settings
 from streamproc.app.settings_described import NOT_SAFE_TO_CHANGE, Described, describe
 from streamproc.app.settings_sources import PREFIX, unknown
+from streamproc.demo.stage import settings_of
 
 TOKEN = "a token of some length"
 
@@ -140,3 +141,7 @@ def test_a_collection_that_cannot_hold_sessions_is_refused(monkeypatch: pytest.M
     monkeypatch.setenv(f"{PREFIX}SESSIONS_COLLECTION", name)
     with pytest.raises(InvalidSettings, match=f"{PREFIX}SESSIONS_COLLECTION: "):
         Settings.load()
+
+
+def test_a_variable_that_is_no_setting_ends_no_demo() -> None:
+    assert settings_of({"STREAMPROC_PREFIX": "demo-1", "STREAMPROC_SOMETHING_ELSE": "1"}).prefix == "demo-1"
