@@ -119,7 +119,8 @@ async def watch(look: redis.Redis, keys: ShardKeys, events: int) -> float:
         if first is None and done:
             first = now_s, done
         if first is not None and done >= events:
-            return (done - first[1]) / max(now_s - first[0], _LOOK_S)
+            # So few may be there that one look sees all of them.
+            return (done - first[1] or done) / max(now_s - first[0], _LOOK_S)
         await asyncio.sleep(_LOOK_S)
     raise TimeoutError(f"not everything was counted within {_PATIENCE_S:g} s")
 
@@ -135,7 +136,7 @@ async def wait_until_stored(look: redis.Redis, keys: ShardKeys) -> float:
         if taken and not begun_s:
             begun_s = now_s
         if not open_ + taken:
-            return now_s - (begun_s or now_s)
+            return max(now_s - (begun_s or now_s), _LOOK_S)
         await asyncio.sleep(_LOOK_S)
     raise TimeoutError(f"not everything was stored within {_PATIENCE_S:g} s")
 

@@ -83,7 +83,7 @@ async def measure(valkey: EmbeddedServer, mongodb_url: str, load: Load, shards: 
     return Run(
         shards,
         workers,
-        (last.done - first.done) / took_s,
+        (last.done - first.done or last.done) / took_s,
         (last.server_s - first.server_s) / took_s,
         (last.workers_s - first.workers_s) / took_s,
         len(wrong),
