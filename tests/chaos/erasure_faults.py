@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from streamproc.demo.stage import Worker
+
 from .mongodb_faults import keep_mongodb_away
 from .network_faults import slow_and_cut, to_redis
 from .person import Officer
@@ -40,25 +42,29 @@ async def command_killed(stage: Stage, officer: Officer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def worker_frozen(stage: Stage, _officer: Officer) -> AsyncIterator[None]:
-    """A zombie: one worker sleeps through both passes, with whatever it has in hand, and goes on as if nothing were."""
+async def _one_asleep(stage: Stage) -> AsyncIterator[Worker]:
     worker = stage.rng.choice(stage.workers)
     os.kill(worker.pid, signal.SIGSTOP)
     try:
-        yield
+        yield worker
     finally:
         os.kill(worker.pid, signal.SIGCONT)
 
 
 @asynccontextmanager
+async def worker_frozen(stage: Stage, _officer: Officer) -> AsyncIterator[None]:
+    """A zombie: one worker sleeps through both passes, with whatever it has in hand, and goes on as if nothing were."""
+    async with _one_asleep(stage):
+        yield
+
+
+@asynccontextmanager
 async def worker_frozen_then_killed(stage: Stage, officer: Officer) -> AsyncIterator[None]:
     """It wakes up after both passes, and dies some moments later: in the middle of a flush, if it was at one."""
-    worker = stage.rng.choice(stage.workers)
-    os.kill(worker.pid, signal.SIGSTOP)
     try:
-        yield
+        async with _one_asleep(stage) as worker:
+            yield
     finally:
-        os.kill(worker.pid, signal.SIGCONT)
         await stage.pause(0, 0.1)
         await stage.kill(worker)
         await stage.start_worker()
